@@ -1,0 +1,7 @@
+//! Typed options, checked whole: every problem of a table is reported at once, unknown keys with the nearest known one.
+
+mod endpoint;
+mod fields;
+
+pub use endpoint::{Endpoint, Server};
+pub use fields::Fields;

@@ -1,0 +1,217 @@
+//! Where to connect to, and how: the key of the registry.
+
+use super::Fields;
+use crate::error::Error;
+use crate::value::Value;
+use std::fmt;
+use url::Url;
+
+/// How many servers one endpoint may list.
+const MAX_SERVERS: usize = 64;
+/// How long one server's URL may be, in bytes.
+const MAX_URL: usize = 2048;
+
+/// One server, as the user wrote it. Printing it shows no user, password or token.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Server {
+    url: String,
+    shown: String,
+}
+
+impl Server {
+    /// The URL whole, secrets included: for the transport alone.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn parse(text: &str, cleartext: bool) -> Result<Server, String> {
+        // What is wrong is said without repeating the URL: it may hold a password.
+        let url = if text.contains("://") { text.to_owned() } else { format!("nats://{text}") };
+        let parsed = Url::parse(&url).map_err(|error| format!("a server's URL is malformed: {error}"))?;
+        let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or("a server's URL has no host")?;
+        let scheme = parsed.scheme();
+        if !["nats", "tls", "ws", "wss"].contains(&scheme) {
+            return Err(format!("a server's URL must begin with nats://, tls://, ws:// or wss://, not {scheme}://"));
+        }
+        let secret = !parsed.username().is_empty() || parsed.password().is_some();
+        if secret && !cleartext && matches!(scheme, "nats" | "ws") {
+            return Err(format!(
+                "the URL of {host} has a user or a token in it that {scheme}:// would send in clear text; \
+                 use tls:// or wss://, or set allow_cleartext_secrets"
+            ));
+        }
+        let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let shown = format!("{scheme}://{host}{port}");
+        Ok(Server { url, shown })
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// All that tells one connection from another. Two equal endpoints share one connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The servers, in the order given.
+    pub servers: Vec<Server>,
+    /// The name of the connection, as the server's monitoring shows it. Default: `rgw_nats/<version>`.
+    pub name: String,
+    /// How many messages may wait for this endpoint, those in flight included. Default 100,000.
+    pub max_pending: u64,
+    /// How many bytes of messages may wait for this endpoint. Default 67,108,864.
+    pub max_pending_bytes: u64,
+    /// How long one attempt to connect may take, in milliseconds. Default 5,000.
+    pub connect_timeout_ms: u64,
+    /// How long the server may take to confirm, in milliseconds. Default 5,000.
+    pub ack_timeout_ms: u64,
+    /// A connection that no one has used for so long is closed, in milliseconds. Default 600,000; 0 is never.
+    pub idle_timeout_ms: u64,
+    /// How long the end of the process may wait for messages to leave, in milliseconds. Default 2,000.
+    pub exit_timeout_ms: u64,
+}
+
+impl Endpoint {
+    /// Reads the servers and all options of an endpoint; problems are noted in `fields`.
+    pub fn read(servers: Option<&Value>, fields: &mut Fields<'_>) -> Endpoint {
+        let cleartext = fields.boolean("allow_cleartext_secrets", false);
+        let name = fields.text("name", 256).unwrap_or(concat!("rgw_nats/", env!("CARGO_PKG_VERSION"))).to_owned();
+        Endpoint {
+            servers: read_servers(servers, cleartext, fields),
+            name,
+            max_pending: fields.integer("max_pending", 1..=10_000_000, 100_000),
+            max_pending_bytes: fields.integer("max_pending_bytes", 1024..=1 << 36, 64 << 20),
+            connect_timeout_ms: fields.integer("connect_timeout_ms", 10..=300_000, 5_000),
+            ack_timeout_ms: fields.integer("ack_timeout_ms", 10..=300_000, 5_000),
+            idle_timeout_ms: fields.integer("idle_timeout_ms", 0..=86_400_000, 600_000),
+            exit_timeout_ms: fields.integer("exit_timeout_ms", 0..=60_000, 2_000),
+        }
+    }
+
+    /// The endpoint of `connect(servers, options)`.
+    ///
+    /// # Errors
+    /// `bad_argument` if `options` is no table, `bad_config` with everything that is wrong.
+    pub fn from_arguments(servers: &Value, options: &Value) -> Result<Endpoint, Error> {
+        let mut fields = Fields::new("options", options)?;
+        let endpoint = Endpoint::read(Some(servers), &mut fields);
+        fields.finish("options")?;
+        Ok(endpoint)
+    }
+
+    /// The servers as one text without secrets.
+    pub fn shown(&self) -> String {
+        let shown: Vec<String> = self.servers.iter().map(Server::to_string).collect();
+        shown.join(",")
+    }
+}
+
+/// Servers come as one URL, as several with commas between, or as a list of URLs.
+fn read_servers(value: Option<&Value>, cleartext: bool, fields: &mut Fields<'_>) -> Vec<Server> {
+    let texts: Vec<&str> = match value {
+        Some(Value::Table(entries)) => {
+            let texts = entries.iter().map(|(key, value)| value.text().filter(|_| matches!(key, Value::Integer(_))));
+            texts.map(|text| text.unwrap_or_default()).collect()
+        }
+        Some(value) => match value.text() {
+            Some(text) => text.split(',').collect(),
+            None => {
+                fields.wrong_type("url", "a URL or a list of URLs", value);
+                return Vec::new();
+            }
+        },
+        None => {
+            fields.problem("url is missing: give the broker's, such as nats://127.0.0.1:4222");
+            return Vec::new();
+        }
+    };
+    if texts.is_empty() || texts.len() > MAX_SERVERS {
+        fields.problem(format!("url must list 1 to {MAX_SERVERS} servers, not {}", texts.len()));
+        return Vec::new();
+    }
+    let mut servers = Vec::new();
+    for text in texts {
+        match text.trim() {
+            text if text.is_empty() || text.len() > MAX_URL => {
+                fields.problem(format!("each server must be a URL of 1 to {MAX_URL} bytes"));
+            }
+            text => match Server::parse(text, cleartext) {
+                Ok(server) => servers.push(server),
+                Err(problem) => fields.problem(problem),
+            },
+        }
+    }
+    let websockets = servers.iter().filter(|server| server.shown.starts_with("ws")).count();
+    if websockets != 0 && websockets != servers.len() {
+        fields.problem("ws:// and wss:// servers can't be listed with nats:// and tls:// ones");
+    }
+    servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(servers: Value, options: Value) -> Result<Endpoint, String> {
+        Endpoint::from_arguments(&servers, &options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn servers_come_as_text_or_list() {
+        let one = endpoint(Value::from("nats://a:1,b:2"), Value::Nil).unwrap();
+        let list = endpoint(Value::list(["nats://a:1".into(), "b:2".into()]), Value::Nil).unwrap();
+        assert_eq!(one.shown(), "nats://a:1,nats://b:2");
+        assert_eq!(one.shown(), list.shown());
+    }
+
+    #[test]
+    fn equal_options_are_one_key_and_other_options_another() {
+        let plain = endpoint(Value::from("a:1"), Value::Nil).unwrap();
+        let named = endpoint(Value::from("a:1"), Value::record([("name", Value::from("x"))])).unwrap();
+        assert_eq!(plain, endpoint(Value::from("a:1"), Value::record([])).unwrap());
+        assert_ne!(plain, named);
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let allowed = Value::record([("allow_cleartext_secrets", Value::Boolean(true))]);
+        let endpoint = endpoint(Value::from("nats://user:hunter2@h:1"), allowed).unwrap();
+        assert_eq!(endpoint.shown(), "nats://h:1");
+        assert!(!format!("{endpoint:?}").contains("hunter2"));
+        assert!(!format!("{endpoint:?}").contains("user:"));
+        let refused = super::Endpoint::from_arguments(&Value::from("nats://us er:hunter2@h:x"), &Value::Nil);
+        assert!(!refused.unwrap_err().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn secrets_over_clear_text_must_be_allowed() {
+        let error = endpoint(Value::from("nats://token@h:1"), Value::Nil).unwrap_err();
+        assert!(error.starts_with("bad_config: the URL of h has a user or a token"), "{error}");
+        assert!(endpoint(Value::from("tls://token@h:1"), Value::Nil).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_server_is_refused_by_name() {
+        for (servers, part) in [
+            (Value::Nil, "url must be a URL or a list of URLs, got nil"),
+            (Value::Integer(1), "got number"),
+            (Value::from(""), "each server must be a URL"),
+            (Value::list([]), "url must list 1 to 64 servers, not 0"),
+            (Value::list([Value::Integer(1)]), "each server must be a URL"),
+            (Value::from("http://a"), "not http://"),
+            (Value::from("nats://"), "URL"),
+            (Value::from("ws://a,nats://b"), "can't be listed with"),
+        ] {
+            let error = endpoint(servers, Value::Nil).unwrap_err();
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+    }
+}

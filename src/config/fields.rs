@@ -1,0 +1,175 @@
+//! Reads a table of options key by key and collects all that is wrong with it.
+
+use crate::error::{Code, Error};
+use crate::value::Value;
+use std::ops::RangeInclusive;
+
+/// A table of options that is being read. Each getter takes one key; [`Fields::finish`] refuses the keys that are left.
+pub struct Fields<'v> {
+    table: &'v [(Value, Value)],
+    known: Vec<&'static str>,
+    problems: Vec<String>,
+}
+
+impl<'v> Fields<'v> {
+    /// Starts on a table, or on nothing at all.
+    ///
+    /// # Errors
+    /// `bad_argument`, if `value` is something else.
+    pub fn new(what: &str, value: &'v Value) -> Result<Fields<'v>, Error> {
+        let table = match value {
+            Value::Nil => &[],
+            Value::Table(entries) => entries.as_slice(),
+            other => {
+                let message = format!("{what} must be a table, got {}", other.kind());
+                return Err(Error::new(Code::BadArgument, message));
+            }
+        };
+        Ok(Fields { table, known: Vec::new(), problems: Vec::new() })
+    }
+
+    /// The value of a key, which from now on is a known one.
+    pub fn value(&mut self, key: &'static str) -> Option<&'v Value> {
+        self.known.push(key);
+        self.table.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
+    }
+
+    /// Notes something that is wrong.
+    pub fn problem(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
+    }
+
+    /// A text of at most `limit` bytes that has no control characters in it.
+    pub fn text(&mut self, key: &'static str, limit: usize) -> Option<&'v str> {
+        let value = self.value(key)?;
+        match value.text() {
+            Some(text) if text.len() > limit => {
+                self.problem(format!("{key} is longer than {limit} bytes"));
+            }
+            Some(text) if text.chars().any(char::is_control) => {
+                self.problem(format!("{key} has a control character in it"));
+            }
+            Some(text) => return Some(text),
+            None => self.wrong_type(key, "a string", value),
+        }
+        None
+    }
+
+    /// A whole number within `range`; `default` where it is not given.
+    pub fn integer(&mut self, key: &'static str, range: RangeInclusive<u64>, default: u64) -> u64 {
+        let Some(value) = self.value(key) else { return default };
+        let number = match value {
+            Value::Integer(number) => u64::try_from(*number).ok(),
+            // A script that computes a number may come to a whole one as a float.
+            Value::Number(number) if number.fract() == 0.0 && (0.0..1e15).contains(number) => Some(*number as u64),
+            Value::Number(_) => None,
+            _ => {
+                self.wrong_type(key, "a whole number", value);
+                return default;
+            }
+        };
+        match number {
+            Some(number) if range.contains(&number) => number,
+            _ => {
+                self.problem(format!("{key} must be a whole number from {} to {}", range.start(), range.end()));
+                default
+            }
+        }
+    }
+
+    /// `true` or `false`; `default` where it is not given.
+    pub fn boolean(&mut self, key: &'static str, default: bool) -> bool {
+        match self.value(key) {
+            None => default,
+            Some(Value::Boolean(value)) => *value,
+            Some(value) => {
+                self.wrong_type(key, "true or false", value);
+                default
+            }
+        }
+    }
+
+    /// Notes that a key has a value of the wrong type.
+    pub fn wrong_type(&mut self, key: &str, wanted: &str, value: &Value) {
+        let kind = match value {
+            Value::String(_) => "a string that is not UTF-8",
+            other => other.kind(),
+        };
+        let kind = if value.text().is_some() { "string" } else { kind };
+        self.problem(format!("{key} must be {wanted}, got {kind}"));
+    }
+
+    /// Ends the reading: all problems as one error, or nothing.
+    ///
+    /// # Errors
+    /// `bad_config`, which names each problem.
+    pub fn finish(mut self, what: &str) -> Result<(), Error> {
+        for (key, _) in self.table {
+            let Some(key) = key.text() else {
+                self.problems.push(format!("a key of {what} is a {}, not a name", key.kind()));
+                continue;
+            };
+            if self.known.contains(&key) {
+                continue;
+            }
+            let shown: String = key.chars().take(40).filter(|c| !c.is_control()).collect();
+            let near = self.known.iter().map(|known| (strsim::damerau_levenshtein(known, &shown), known)).min();
+            self.problems.push(match near {
+                Some((distance, known)) if distance <= 3 => format!("unknown key {shown}; did you mean {known}?"),
+                _ => format!("unknown key {shown}; known are {}", self.known.join(", ")),
+            });
+        }
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Code::BadConfig, self.problems.join("; ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(entries: &[(&str, Value)]) -> Value {
+        Value::Table(entries.iter().map(|(key, value)| (Value::from(*key), value.clone())).collect())
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_with_the_nearest_known_key() {
+        let value = table(&[
+            ("url", Value::Integer(1)),
+            ("name", Value::from("a\nb")),
+            ("size", Value::Integer(0)),
+            ("sise", Value::Integer(1)),
+            ("whatever", Value::Boolean(true)),
+        ]);
+        let mut fields = Fields::new("options", &value).unwrap();
+        assert_eq!(fields.text("url", 10), None);
+        assert_eq!(fields.text("name", 10), None);
+        assert_eq!(fields.integer("size", 1..=5, 3), 3);
+        let message = fields.finish("options").unwrap_err().to_string();
+        for part in [
+            "bad_config: url must be a string, got number",
+            "name has a control character",
+            "size must be a whole number from 1 to 5",
+            "unknown key sise; did you mean size?",
+            "unknown key whatever; known are url, name, size",
+        ] {
+            assert!(message.contains(part), "{part} is not in {message}");
+        }
+    }
+
+    #[test]
+    fn a_whole_float_is_a_whole_number() {
+        let value = table(&[("size", Value::Number(4.0))]);
+        let mut fields = Fields::new("options", &value).unwrap();
+        assert_eq!(fields.integer("size", 1..=5, 3), 4);
+        assert_eq!(fields.finish("options"), Ok(()));
+    }
+
+    #[test]
+    fn something_else_than_a_table_is_refused() {
+        let error = Fields::new("options", &Value::Boolean(true)).err().unwrap();
+        assert_eq!(error.to_string(), "bad_argument: options must be a table, got boolean");
+    }
+}

@@ -1,0 +1,8 @@
+//! Keeps accepted messages until the broker has them. Knows subjects, headers and bytes; no S3 and no Lua.
+
+mod connection;
+mod courier;
+mod queue;
+
+pub use connection::Connection;
+pub use courier::courier;

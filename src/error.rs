@@ -1,0 +1,84 @@
+//! The one error of this library: a stable code for programs, a sentence for people.
+
+use std::fmt;
+
+/// What went wrong, as scripts can tell it apart. The names are frozen by SemVer; see `docs/api.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// An argument has the wrong type, is missing, or is out of bounds.
+    BadArgument,
+    /// An option or a table of options is refused: unknown key, wrong type, value out of range, contradiction.
+    BadConfig,
+    /// `Request` is no request of a RADOS Gateway, or reading it failed.
+    BadRequest,
+    /// A subject that NATS does not allow, or that is too long.
+    BadSubject,
+    /// The handle was closed, or the process is ending.
+    Closed,
+    /// A message is larger than this library takes.
+    TooLarge,
+    /// The queue of this connection is full; the message was not accepted.
+    QueueFull,
+    /// So many different endpoints are open that no further one is opened.
+    TooManyConnections,
+    /// Lua, or the machine, has no memory or threads left for this call.
+    Memory,
+    /// A defect of this library; nothing was accepted.
+    Internal,
+}
+
+impl Code {
+    /// The code as Lua gets it, as the third result.
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::BadArgument => "bad_argument",
+            Code::BadConfig => "bad_config",
+            Code::BadRequest => "bad_request",
+            Code::BadSubject => "bad_subject",
+            Code::Closed => "closed",
+            Code::TooLarge => "too_large",
+            Code::QueueFull => "queue_full",
+            Code::TooManyConnections => "too_many_connections",
+            Code::Memory => "memory",
+            Code::Internal => "internal",
+        }
+    }
+}
+
+/// A failure: its code, and a sentence that names the thing and the way out. Never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    code: Code,
+    message: String,
+}
+
+impl Error {
+    /// An error with this code and sentence (lower case, no full stop, no code in it).
+    pub fn new(code: Code, message: impl Into<String>) -> Error {
+        Error { code, message: message.into() }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.name(), self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_as_code_and_sentence() {
+        let error = Error::new(Code::QueueFull, "65536 messages wait");
+        assert_eq!(error.to_string(), "queue_full: 65536 messages wait");
+    }
+}

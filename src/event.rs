@@ -1,0 +1,40 @@
+//! From a request to a message: which event it is, RGW's record of it, its subject and its id.
+//!
+//! Pure: no clock and no I/O; the time and the sequence are arguments. Knows neither Lua nor NATS' connections.
+
+mod notification;
+mod operation;
+mod record;
+mod request;
+mod subject;
+
+pub use notification::Notification;
+pub use operation::Operation;
+pub use request::{Map, Release, Request, Text};
+pub use subject::{Template, check as check_subject};
+
+use crate::error::Error;
+use crate::message::Message;
+
+/// When an event is made, and which one it is: the two things that the record needs from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Nanoseconds since 1970, UTC.
+    pub nanos: u64,
+    /// Higher for each event of a process, never used twice.
+    pub sequence: u64,
+}
+
+/// The message of a request under a notification; none if the request is not one that is notified of.
+///
+/// # Errors
+/// `bad_subject`, if the subject would be longer than NATS takes.
+pub fn message(request: &Request, notification: &Notification, moment: Moment) -> Result<Option<Message>, Error> {
+    let Some(operation) = request.event() else { return Ok(None) };
+    let event = operation.event_name();
+    let subject = notification.subject.fill(request, event, &notification.id)?;
+    let payload = record::encode(request, operation, notification, moment)?;
+    let id = format!("{}/{event}/{}", request.text(Text::Id), notification.id);
+    let headers = vec![("Nats-Msg-Id".into(), id), ("Content-Type".into(), "application/json".into())];
+    Ok(Some(Message::new(subject, headers, payload)?))
+}

@@ -1,0 +1,201 @@
+//! A request as plain values: what the reader in the Lua layer fills and the rest of this layer looks at.
+
+use super::Operation;
+
+/// How much of one value is kept, in bytes. The longest that RGW takes: a key of 1,024, a header of 8,192.
+const MAX_TEXT: usize = 8192;
+/// How many entries of a map are kept. RGW refuses more than 10 tags, and 2 KB of metadata are some 100 entries.
+const MAX_ENTRIES: usize = 256;
+/// How many bytes of a map are kept.
+const MAX_MAP: usize = 65536;
+
+/// The release of Ceph that runs the script; found by probing, as no field tells (rgw-lua.md 1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Release {
+    /// 16.2, Pacific; also taken where no gateway is around.
+    #[default]
+    Pacific,
+    /// 17.2 and 18.2: Quincy and Reef, and 19.2, Squid.
+    Reef,
+    /// 20.2, Tentacle.
+    Tentacle,
+}
+
+/// The texts of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Text {
+    /// `Request.RGWOp`.
+    RgwOp,
+    /// `Request.Id`.
+    Id,
+    /// `Request.RGWId`.
+    RgwId,
+    /// `Request.ZoneGroup.Name`.
+    ZoneGroup,
+    /// `Request.Bucket.Tenant`.
+    Tenant,
+    /// `Request.Bucket.Name`.
+    Bucket,
+    /// `Request.Bucket.Id`.
+    BucketId,
+    /// Who owns the bucket, as this release's native record writes it.
+    BucketOwner,
+    /// Who asked, as this release's native record writes it.
+    User,
+    /// `Request.Object.Name`.
+    Key,
+    /// `Request.Object.Instance`.
+    VersionId,
+    /// `Request.Environment["aws:EpochTime"]`, an ISO 8601 time in spite of its name.
+    Time,
+    /// `Request.Environment["aws:SourceIp"]`.
+    SourceIp,
+}
+
+/// How many [`Text`]s there are.
+const TEXTS: usize = Text::SourceIp as usize + 1;
+
+/// Keys with values, in the order in which RGW has them; a key can stand more than once.
+#[derive(Clone, Debug, Default)]
+pub struct Map {
+    entries: Vec<(Vec<u8>, Vec<u8>)>,
+    bytes: usize,
+    truncated: bool,
+}
+
+impl Map {
+    /// Adds an entry, or notes that there was no room for it.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) {
+        let bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
+        if self.entries.len() >= MAX_ENTRIES || bytes > MAX_MAP {
+            self.truncated = true;
+            return;
+        }
+        self.bytes = bytes;
+        self.entries.push((key.to_vec(), value.to_vec()));
+    }
+
+    /// Notes that entries are missing.
+    pub fn truncate(&mut self) {
+        self.truncated = true;
+    }
+
+    /// The entries.
+    pub fn entries(&self) -> &[(Vec<u8>, Vec<u8>)] {
+        &self.entries
+    }
+}
+
+/// A request of the gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The release that it comes from.
+    pub release: Release,
+    /// `Request.Response.HTTPStatusCode`.
+    pub status: i64,
+    /// Whether this is a part of an upload: `Request.HTTP.Parameters.uploadId` is there.
+    pub part: bool,
+    /// The size of the object after the operation (before it, for a removal), in bytes.
+    pub size: i64,
+    /// User metadata: the headers `x-amz-meta-*`.
+    pub metadata: Map,
+    /// `Request.Tags`.
+    pub tags: Map,
+    texts: [Vec<u8>; TEXTS],
+}
+
+impl Request {
+    /// Keeps a text; what is over 8,192 bytes is cut off.
+    pub fn set(&mut self, text: Text, bytes: &[u8]) {
+        // Ceph 20 pushes the NUL that ends a C string as part of its times (rgw-lua.md 3a).
+        let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+        let kept = bytes.get(..MAX_TEXT).unwrap_or(bytes);
+        if let Some(slot) = self.texts.get_mut(text as usize) {
+            *slot = kept.to_vec();
+        }
+    }
+
+    /// Puts a tenant before a user, as `tenant$user`; no tenant changes nothing.
+    pub fn qualify(&mut self, text: Text, tenant: &[u8]) {
+        if !tenant.is_empty() {
+            let whole = [tenant, b"$", self.bytes(text)].concat();
+            self.set(text, &whole);
+        }
+    }
+
+    /// The bytes of a text; empty if unknown.
+    pub fn bytes(&self, text: Text) -> &[u8] {
+        self.texts.get(text as usize).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// A text, with U+FFFD for what is not UTF-8; empty if unknown.
+    pub fn text(&self, text: Text) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes(text))
+    }
+
+    /// The operation that is notified of: one that changed an object and succeeded.
+    pub fn event(&self) -> Option<Operation> {
+        let operation = self.candidate()?;
+        // A part of an upload is a put_obj too; the object comes to be with complete_multipart.
+        (!self.part && !self.bytes(Text::Key).is_empty()).then_some(operation)
+    }
+
+    /// Whether, by operation and status alone, the rest of the request is worth reading.
+    pub fn candidate(&self) -> Option<Operation> {
+        // postRequest runs for failed and denied requests too (rgw-lua.md 1a).
+        let operation = Operation::from_rgw(self.bytes(Text::RgwOp))?;
+        (200..300).contains(&self.status).then_some(operation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(op: &str, status: i64) -> Request {
+        let mut request = Request { status, ..Request::default() };
+        request.set(Text::RgwOp, op.as_bytes());
+        request.set(Text::Key, b"k");
+        request
+    }
+
+    #[test]
+    fn only_what_succeeded_and_changed_an_object_is_an_event() {
+        assert_eq!(request("put_obj", 200).event(), Some(Operation::Put));
+        assert_eq!(request("delete_obj", 204).event(), Some(Operation::Delete));
+        for (op, status) in [("put_obj", 403), ("put_obj", 0), ("put_obj", 301), ("get_obj", 200), ("", 200)] {
+            assert_eq!(request(op, status).event(), None, "{op} {status}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_an_upload_is_no_event() {
+        let mut part = request("put_obj", 200);
+        part.part = true;
+        assert_eq!(part.event(), None);
+    }
+
+    #[test]
+    fn maps_and_texts_are_bounded() {
+        let mut map = Map::default();
+        for n in 0..10_000_u32 {
+            map.add(&n.to_be_bytes(), b"v");
+        }
+        assert_eq!(map.entries().len(), MAX_ENTRIES);
+        assert!(map.truncated);
+        let mut large = Map::default();
+        large.add(b"k", &vec![b'x'; MAX_MAP]);
+        assert!(large.entries().is_empty() && large.truncated);
+        let mut request = Request::default();
+        request.set(Text::Key, &vec![b'x'; 1 << 20]);
+        assert_eq!(request.bytes(Text::Key).len(), MAX_TEXT);
+    }
+
+    #[test]
+    fn the_nul_that_ends_a_time_on_20_is_dropped() {
+        let mut request = Request::default();
+        request.set(Text::Time, b"2026-11-22 07:11:03\0");
+        assert_eq!(request.bytes(Text::Time), b"2026-11-22 07:11:03");
+    }
+}

@@ -1,0 +1,23 @@
+//! The boundary with Lua: the only layer that knows mlua and `lua_State`.
+//!
+//! A Lua error that is no string aborts radosgw (rgw-lua.md; style.md 3.1), and mlua's errors are no strings. So mlua's
+//! own layer is not used; all goes through its bindings, and every function that Lua can call through one mechanism,
+//! [`boundary`], which lets nothing out but results.
+
+mod boundary;
+mod client;
+mod handle;
+mod module;
+mod notify;
+mod read;
+mod write;
+
+pub use module::luaopen_rgw_nats;
+
+// Within a gateway Lua's functions come from the program; a test must bring them.
+#[cfg(all(test, feature = "lua53"))]
+#[link(name = "lua5.3")]
+unsafe extern "C" {}
+#[cfg(all(test, feature = "lua54"))]
+#[link(name = "lua5.4")]
+unsafe extern "C" {}

@@ -1,0 +1,115 @@
+//! What a script holds on to: a userdata that owns a reference to one of our things, until Lua collects it.
+
+use super::boundary::{Call, Entry, Function, Key};
+use super::client;
+use super::read::Token;
+use crate::error::Error;
+use crate::value::{Handle, Value};
+use mlua::ffi::{self, lua_State};
+use std::ffi::{CStr, c_int};
+
+/// What such a userdata holds: a reference, or null once it was given back.
+type Slot = *mut Handle;
+
+/// Pushes a new userdata with a reference of its own.
+///
+/// # Safety
+/// Runs within a protected call with a free slot on its stack; must have nothing to drop on its frame.
+pub unsafe fn push(state: *mut lua_State, of: &Handle) {
+    // SAFETY: the slot is null until all that can fail is done, so that its collection finds nothing to give back.
+    unsafe {
+        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        let slot = ffi::lua_newuserdata(state, size_of::<Slot>()).cast::<Slot>();
+        slot.write(std::ptr::null_mut());
+        push_metatable(state);
+        ffi::lua_setmetatable(state, -2);
+        slot.write(Box::into_raw(Box::new(Handle::clone(of))));
+    }
+}
+
+/// Pushes the metatable of handles on connections; makes it the first time in a state.
+unsafe fn push_metatable(state: *mut lua_State) {
+    // SAFETY: as for push, which made room.
+    unsafe {
+        if ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, Key::Client.address()) == ffi::LUA_TTABLE {
+            return;
+        }
+        ffi::lua_settop(state, -2);
+        ffi::luaL_checkstack(state, 6, std::ptr::null());
+        ffi::lua_createtable(state, 0, 5);
+        for metamethod in [Entry::of::<Collect>(), Entry::of::<client::ToString>()] {
+            metamethod.set(state);
+        }
+        // Scripts can neither see nor change it: getmetatable returns this instead.
+        set_text(state, c"__metatable", c"rgw_nats.connection");
+        set_text(state, c"__name", c"rgw_nats.connection");
+        ffi::lua_pushstring(state, c"__index".as_ptr());
+        ffi::lua_createtable(state, 0, 3);
+        for method in client::METHODS {
+            method.set(state);
+        }
+        ffi::lua_rawset(state, -3);
+        ffi::lua_pushvalue(state, -1);
+        ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, Key::Client.address());
+    }
+}
+
+unsafe fn set_text(state: *mut lua_State, key: &CStr, text: &CStr) {
+    // SAFETY: as for push_metatable.
+    unsafe {
+        ffi::lua_pushstring(state, key.as_ptr());
+        ffi::lua_pushstring(state, text.as_ptr());
+        ffi::lua_rawset(state, -3);
+    }
+}
+
+/// The slot of the value at an index, if that is one of our handles. Takes no memory and raises nothing.
+unsafe fn slot(state: *mut lua_State, index: c_int) -> Option<*mut Slot> {
+    // SAFETY: two slots are used and given back; a userdata with this metatable was made by push.
+    unsafe {
+        if ffi::lua_type(state, index) != ffi::LUA_TUSERDATA || ffi::lua_getmetatable(state, index) == 0 {
+            return None;
+        }
+        ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, Key::Client.address());
+        let ours = ffi::lua_rawequal(state, -1, -2) != 0;
+        ffi::lua_settop(state, -3);
+        if ours { Some(ffi::lua_touserdata(state, index).cast::<Slot>()) } else { None }
+    }
+}
+
+/// The handle at an index, as a value with a reference of its own; [`Value::Other`] for what is none.
+///
+/// # Safety
+/// There must be a full userdata at `index`, counted from the bottom, and two free slots.
+pub unsafe fn get(state: *mut lua_State, index: c_int) -> Value {
+    // SAFETY: as for slot; a slot that is not null is a box that push made.
+    unsafe {
+        let handle = slot(state, index).and_then(|slot| slot.read().as_ref());
+        handle.map_or(Value::Other("userdata"), |handle| Value::Handle(Handle::clone(handle)))
+    }
+}
+
+/// `__gc`: gives the reference back.
+struct Collect;
+
+impl Function for Collect {
+    const NAME: &'static CStr = c"__gc";
+
+    unsafe fn read(state: *mut lua_State, call: &mut Call) {
+        // SAFETY: the box leaves the slot before it goes to the call, which drops it outside of Lua.
+        unsafe {
+            if ffi::lua_gettop(state) < 1 {
+                return;
+            }
+            let Some(slot) = slot(state, 1) else { return };
+            let handle = slot.replace(std::ptr::null_mut());
+            if !handle.is_null() {
+                call.tokens.push(Token::Value(Value::Handle(*Box::from_raw(handle))));
+            }
+        }
+    }
+
+    fn work(_: &mut Call) -> Result<Value, Error> {
+        Ok(Value::Boolean(true))
+    }
+}

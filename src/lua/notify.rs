@@ -1,0 +1,302 @@
+//! `notify`, and the reader of `Request`: the one place that knows how each release of Ceph shows it (rgw-lua.md 3).
+
+use super::boundary::{Call, Function};
+use super::read::{self, bytes, refuse};
+use crate::error::{Code, Error};
+use crate::event::{self, Map, Notification, Operation, Release, Text};
+use crate::process;
+use crate::value::Value;
+use mlua::ffi::{self, lua_State};
+use std::ffi::{CStr, c_int};
+
+/// How many steps a walk over a map may take; more headers than any front end lets through.
+const MAX_STEPS: usize = 10_000;
+
+/// `notify(Request, configuration)`.
+pub struct Notify;
+
+impl Function for Notify {
+    const NAME: &'static CStr = c"notify";
+
+    unsafe fn read(state: *mut lua_State, call: &mut Call) {
+        // SAFETY: as the trait says.
+        unsafe {
+            ffi::lua_settop(state, 2);
+            read::value(state, 2, 0, call);
+            request(state, 1, call);
+        }
+    }
+
+    fn work(call: &mut Call) -> Result<Value, Error> {
+        let notification = Notification::from_table(call.argument(1))?;
+        match event::message(&call.request, &notification, process::moment())? {
+            Some(message) => process::connection(&notification.endpoint)?.publish(message)?,
+            None => process::ignored(),
+        }
+        Ok(Value::Boolean(true))
+    }
+}
+
+/// Reads a request. What is there is asked for by the release's own list of fields: reading another one raises, and on
+/// 16.2 throws a C++ exception.
+unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
+    // SAFETY: as for Function::read. Each table is popped before the next one is fetched, as tables of one kind take
+    // each other's place on 16 and 18.
+    unsafe {
+        if ffi::lua_type(state, index) != ffi::LUA_TTABLE || !is_request(state, index) {
+            refuse(call, Code::BadArgument, "the first argument must be Request, as RGW gives it to the script");
+            return;
+        }
+        let release = release(state);
+        call.request.release = release;
+        text(state, index, c"RGWOp", call, Text::RgwOp);
+        if table(state, index, c"Response") {
+            call.request.status = integer(state, c"HTTPStatusCode");
+            pop(state);
+        }
+        let Some(operation) = call.request.candidate() else { return };
+        if table(state, index, c"HTTP") {
+            if operation == Operation::Put && table(state, -1, c"Parameters") {
+                ffi::lua_getfield(state, -1, c"uploadId".as_ptr());
+                call.request.part = ffi::lua_type(state, -1) != ffi::LUA_TNIL;
+                ffi::lua_settop(state, -3);
+            }
+            if table(state, -1, c"Metadata") {
+                map(state, release, call, |request| &mut request.metadata, b"x-amz-meta-");
+                pop(state);
+            }
+            pop(state);
+        }
+        text(state, index, c"Id", call, Text::Id);
+        text(state, index, c"RGWId", call, Text::RgwId);
+        if table(state, index, c"ZoneGroup") {
+            text(state, -1, c"Name", call, Text::ZoneGroup);
+            pop(state);
+        }
+        bucket(state, index, release, call);
+        if table(state, index, c"Object") {
+            text(state, -1, c"Name", call, Text::Key);
+            text(state, -1, c"Instance", call, Text::VersionId);
+            call.request.size = integer(state, c"Size");
+            pop(state);
+        }
+        if operation == Operation::Copy && release > Release::Pacific {
+            copied_size(state, index, call);
+        }
+        owner(state, index, release, call);
+        if table(state, index, c"Tags") {
+            map(state, release, call, |request| &mut request.tags, b"");
+            pop(state);
+        }
+        if table(state, index, c"Environment") {
+            text(state, -1, c"aws:EpochTime", call, Text::Time);
+            text(state, -1, c"aws:SourceIp", call, Text::SourceIp);
+            pop(state);
+        }
+    }
+}
+
+/// Whether the table at an index is `Request`, and not one of the tables in it. RGW's tables carry the name of their kind;
+/// a table without one was made by a script, and has no fields that raise.
+unsafe fn is_request(state: *mut lua_State, index: c_int) -> bool {
+    // SAFETY: two slots are used and given back.
+    unsafe {
+        if ffi::lua_getmetatable(state, index) == 0 {
+            return true;
+        }
+        ffi::lua_pushstring(state, c"__name".as_ptr());
+        ffi::lua_rawget(state, -2);
+        let named = ffi::lua_type(state, -1) == ffi::LUA_TSTRING;
+        let ours = !named || bytes(state, -1) == b"Request";
+        ffi::lua_settop(state, -3);
+        ours
+    }
+}
+
+/// Finds out which release runs the script, by the globals it sets; asking `Request` for what it lacks is no way.
+unsafe fn release(state: *mut lua_State) -> Release {
+    // SAFETY: three slots are used and given back; rawget calls no metamethod.
+    unsafe {
+        ffi::lua_pushglobaltable(state);
+        let mut found = Release::Pacific;
+        for (name, release) in [(c"RGW", Release::Reef), (c"RGW_ABORT_REQUEST", Release::Tentacle)] {
+            ffi::lua_pushstring(state, name.as_ptr());
+            ffi::lua_rawget(state, -2);
+            if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
+                found = release;
+            }
+            pop(state);
+        }
+        pop(state);
+        found
+    }
+}
+
+unsafe fn bucket(state: *mut lua_State, index: c_int, release: Release, call: &mut Call) {
+    // SAFETY: as for request.
+    unsafe {
+        if !table(state, index, c"Bucket") {
+            return;
+        }
+        text(state, -1, c"Tenant", call, Text::Tenant);
+        text(state, -1, c"Name", call, Text::Bucket);
+        text(state, -1, c"Id", call, Text::BucketId);
+        if table(state, -1, c"User") {
+            text(state, -1, c"Id", call, Text::BucketOwner);
+            // 20 writes an owner as tenant$id, the others without the tenant (rgw-lua.md 4).
+            if release == Release::Tentacle {
+                ffi::lua_getfield(state, -1, c"Tenant".as_ptr());
+                if ffi::lua_type(state, -1) == ffi::LUA_TSTRING {
+                    call.request.qualify(Text::BucketOwner, bytes(state, -1));
+                }
+                pop(state);
+            }
+            pop(state);
+        } else if release == Release::Tentacle {
+            text(state, -1, c"Account", call, Text::BucketOwner);
+        }
+        pop(state);
+    }
+}
+
+/// A copy's own size is 0 in Lua; the source's is the right one. Never on 16.2, where this is a segmentation fault.
+unsafe fn copied_size(state: *mut lua_State, index: c_int, call: &mut Call) {
+    // SAFETY: as for request.
+    unsafe {
+        if table(state, index, c"CopyFrom") {
+            if table(state, -1, c"Object") {
+                call.request.size = integer(state, c"Size");
+                pop(state);
+            }
+            pop(state);
+        }
+    }
+}
+
+/// Who asked: `ObjectOwner.User`, a table before 20 and a text from then on. 16 has no `Request.User`.
+unsafe fn owner(state: *mut lua_State, index: c_int, release: Release, call: &mut Call) {
+    // SAFETY: as for request.
+    unsafe {
+        if !table(state, index, c"ObjectOwner") {
+            return;
+        }
+        if release == Release::Tentacle {
+            text(state, -1, c"User", call, Text::User);
+        } else if table(state, -1, c"User") {
+            text(state, -1, c"Id", call, Text::User);
+            pop(state);
+        }
+        pop(state);
+    }
+}
+
+unsafe fn pop(state: *mut lua_State) {
+    // SAFETY: the callers have pushed what is popped.
+    unsafe { ffi::lua_settop(state, -2) }
+}
+
+/// Pushes a field if it is a table; pushes nothing otherwise.
+unsafe fn table(state: *mut lua_State, index: c_int, field: &CStr) -> bool {
+    // SAFETY: as for request.
+    unsafe {
+        ffi::lua_getfield(state, index, field.as_ptr());
+        let found = ffi::lua_type(state, -1) == ffi::LUA_TTABLE;
+        if !found {
+            pop(state);
+        }
+        found
+    }
+}
+
+/// Keeps a field if it is a string.
+unsafe fn text(state: *mut lua_State, index: c_int, field: &CStr, call: &mut Call, text: Text) {
+    // SAFETY: as for request.
+    unsafe {
+        ffi::lua_getfield(state, index, field.as_ptr());
+        if ffi::lua_type(state, -1) == ffi::LUA_TSTRING {
+            call.request.set(text, bytes(state, -1));
+        }
+        pop(state);
+    }
+}
+
+/// A field of the table on top of the stack; 0 if it is no whole number.
+unsafe fn integer(state: *mut lua_State, field: &CStr) -> i64 {
+    // SAFETY: as for request.
+    unsafe {
+        ffi::lua_getfield(state, -1, field.as_ptr());
+        let number =
+            if ffi::lua_isinteger(state, -1) != 0 { ffi::lua_tointegerx(state, -1, std::ptr::null_mut()) } else { 0 };
+        pop(state);
+        number
+    }
+}
+
+/// Walks over the map on top of the stack and keeps the entries whose key begins with `prefix`.
+unsafe fn map(
+    state: *mut lua_State,
+    release: Release,
+    call: &mut Call,
+    kept: fn(&mut event::Request) -> &mut Map,
+    prefix: &[u8],
+) {
+    // SAFETY: as for request; each step leaves the stack as it was.
+    unsafe {
+        let map = ffi::lua_gettop(state);
+        ffi::luaL_checkstack(state, 12, std::ptr::null());
+        if ffi::luaL_getmetafield(state, map, c"__pairs".as_ptr()) == ffi::LUA_TNIL {
+            // A plain table, from a script that tries its rules.
+            ffi::lua_pushnil(state);
+            while ffi::lua_next(state, map) != 0 {
+                entry(state, call, kept, prefix);
+                pop(state);
+            }
+            return;
+        }
+        ffi::lua_pushvalue(state, map);
+        ffi::lua_call(state, 1, 3);
+        // The step function, its state and the key stand at map + 1 to 3.
+        for _ in 0..MAX_STEPS {
+            for place in 1..=3 {
+                ffi::lua_pushvalue(state, map + place);
+            }
+            ffi::lua_call(state, 2, 2);
+            if ffi::lua_type(state, -2) == ffi::LUA_TNIL {
+                ffi::lua_settop(state, map);
+                return;
+            }
+            // 16 and 18 look the last key up to go on from it, and with a key that is there twice never get past it.
+            if release < Release::Tentacle && ffi::lua_rawequal(state, -2, map + 3) != 0 {
+                break;
+            }
+            entry(state, call, kept, prefix);
+            pop(state);
+            ffi::lua_replace(state, map + 3);
+        }
+        kept(&mut call.request).truncate();
+        ffi::lua_settop(state, map);
+    }
+}
+
+/// Keeps the entry whose key and value are on top of the stack.
+unsafe fn entry(state: *mut lua_State, call: &mut Call, kept: fn(&mut event::Request) -> &mut Map, prefix: &[u8]) {
+    // SAFETY: as for map.
+    unsafe {
+        if ffi::lua_type(state, -1) != ffi::LUA_TSTRING {
+            return;
+        }
+        match ffi::lua_type(state, -2) {
+            ffi::LUA_TSTRING => ffi::lua_pushvalue(state, -2),
+            // 20 gives keys as userdata that can be made into a string.
+            ffi::LUA_TUSERDATA => {
+                ffi::luaL_tolstring(state, -2, std::ptr::null_mut());
+            }
+            _ => return,
+        }
+        let (key, value) = (bytes(state, -1), bytes(state, -2));
+        if key.starts_with(prefix) {
+            kept(&mut call.request).add(key, value);
+        }
+        pop(state);
+    }
+}

@@ -1,0 +1,175 @@
+//! From Lua to plain values, within bounds.
+
+use super::boundary::Call;
+use super::handle;
+use crate::error::{Code, Error};
+use crate::message::MAX_PAYLOAD;
+use crate::value::Value;
+use mlua::ffi::{self, lua_State};
+use std::ffi::c_int;
+
+/// How many arguments of a call are looked at.
+const MAX_ARGUMENTS: c_int = 8;
+/// How deep tables are followed; a table that holds itself ends here too.
+const MAX_DEPTH: c_int = 8;
+/// How many values a call may bring in all.
+const MAX_VALUES: usize = 20_000;
+/// How many bytes of strings a call may bring in all: a payload, and as much again as any table needs.
+const MAX_BYTES: usize = MAX_PAYLOAD + (4 << 20);
+
+/// One step of a walk over the arguments. Flat, so that nothing half-made lies on a frame that Lua may jump over.
+pub enum Token {
+    /// A value that is no table.
+    Value(Value),
+    /// A table begins; its keys and values follow in turn.
+    Open,
+    /// It ends.
+    Close,
+}
+
+/// Reads all arguments.
+///
+/// # Safety
+/// As for [`Function::read`](super::boundary::Function::read).
+pub unsafe fn arguments(state: *mut lua_State, call: &mut Call) {
+    // SAFETY: as for this function.
+    unsafe {
+        let count = ffi::lua_gettop(state).min(MAX_ARGUMENTS);
+        for index in 1..=count {
+            value(state, index, 0, call);
+        }
+    }
+}
+
+/// Reads the value at an index, counted from the bottom of the stack.
+///
+/// # Safety
+/// As for [`arguments`].
+pub unsafe fn value(state: *mut lua_State, index: c_int, depth: c_int, call: &mut Call) {
+    if call.tokens.len() >= MAX_VALUES {
+        refuse(call, Code::TooLarge, "the arguments have more than 20,000 values in all");
+        return;
+    }
+    // SAFETY: as for this function. Strings are only asked for where they are strings, so that no key of a table changes
+    // under lua_next; what is copied goes to the call at once.
+    unsafe {
+        match ffi::lua_type(state, index) {
+            ffi::LUA_TNIL => plain(call, Value::Nil),
+            ffi::LUA_TBOOLEAN => plain(call, Value::Boolean(ffi::lua_toboolean(state, index) != 0)),
+            ffi::LUA_TNUMBER if ffi::lua_isinteger(state, index) != 0 => {
+                plain(call, Value::Integer(ffi::lua_tointegerx(state, index, std::ptr::null_mut())));
+            }
+            ffi::LUA_TNUMBER => plain(call, Value::Number(ffi::lua_tonumberx(state, index, std::ptr::null_mut()))),
+            ffi::LUA_TSTRING => {
+                let bytes = bytes(state, index);
+                call.bytes = call.bytes.saturating_add(bytes.len());
+                if call.bytes > MAX_BYTES {
+                    refuse(call, Code::TooLarge, "the arguments have more than 68 MiB of strings in all");
+                } else {
+                    plain(call, Value::String(bytes.to_vec()));
+                }
+            }
+            ffi::LUA_TTABLE if depth >= MAX_DEPTH => {
+                refuse(call, Code::BadArgument, "a table holds tables more than 8 deep, or itself");
+            }
+            ffi::LUA_TTABLE => table(state, index, depth, call),
+            ffi::LUA_TUSERDATA => plain(call, handle::get(state, index)),
+            ffi::LUA_TFUNCTION => plain(call, Value::Other("function")),
+            ffi::LUA_TTHREAD => plain(call, Value::Other("coroutine")),
+            ffi::LUA_TLIGHTUSERDATA => plain(call, Value::Other("light userdata")),
+            _ => plain(call, Value::Other("value")),
+        }
+    }
+}
+
+unsafe fn table(state: *mut lua_State, index: c_int, depth: c_int, call: &mut Call) {
+    // SAFETY: as for value; the key, the value and a metatable take four slots.
+    unsafe {
+        if ffi::lua_checkstack(state, 8) == 0 {
+            refuse(call, Code::Memory, "Lua's stack can't grow");
+            return;
+        }
+        call.tokens.push(Token::Open);
+        ffi::lua_pushnil(state);
+        while ffi::lua_next(state, index) != 0 {
+            let top = ffi::lua_gettop(state);
+            value(state, top - 1, depth + 1, call);
+            value(state, top, depth + 1, call);
+            ffi::lua_settop(state, top - 1);
+            if call.refused.is_some() {
+                ffi::lua_settop(state, top - 2);
+                break;
+            }
+        }
+        call.tokens.push(Token::Close);
+    }
+}
+
+/// The bytes of the string at an index; valid as long as it stays there.
+///
+/// # Safety
+/// There must be a string at `index`, and it must stay there while the bytes are in use.
+pub unsafe fn bytes<'s>(state: *mut lua_State, index: c_int) -> &'s [u8] {
+    // SAFETY: as for this function; for a string, lua_tolstring neither converts nor fails.
+    unsafe {
+        let mut length = 0;
+        let start = ffi::lua_tolstring(state, index, &raw mut length);
+        if start.is_null() { &[] } else { std::slice::from_raw_parts(start.cast::<u8>(), length) }
+    }
+}
+
+fn plain(call: &mut Call, value: Value) {
+    call.tokens.push(Token::Value(value));
+}
+
+/// Notes the first thing that is wrong.
+pub fn refuse(call: &mut Call, code: Code, text: &str) {
+    if call.refused.is_none() {
+        call.refused = Some(Error::new(code, text));
+    }
+}
+
+/// Makes values of the steps of a walk. Runs outside of Lua.
+pub fn build(tokens: Vec<Token>) -> Vec<Value> {
+    let mut open: Vec<Vec<Value>> = Vec::new();
+    let mut here = Vec::new();
+    for token in tokens {
+        match token {
+            Token::Value(value) => here.push(value),
+            Token::Open => open.push(std::mem::take(&mut here)),
+            Token::Close => {
+                let mut entries = Vec::with_capacity(here.len() / 2);
+                let mut flat = here.into_iter();
+                while let (Some(key), Some(value)) = (flat.next(), flat.next()) {
+                    entries.push((key, value));
+                }
+                here = open.pop().unwrap_or_default();
+                here.push(Value::Table(entries));
+            }
+        }
+    }
+    here
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_come_back_nested() {
+        let value = |number| Token::Value(Value::Integer(number));
+        let tokens = vec![
+            value(1),
+            Token::Open,
+            value(2),
+            Token::Open,
+            value(3),
+            value(4),
+            Token::Close,
+            Token::Close,
+            value(5),
+        ];
+        let built = format!("{:?}", build(tokens));
+        assert_eq!(built, "[Integer(1), Table([(Integer(2), Table([(Integer(3), Integer(4))]))]), Integer(5)]");
+    }
+}

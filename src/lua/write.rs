@@ -1,0 +1,53 @@
+//! From plain values to Lua. Each function runs within a protected call and has nothing to drop on its frame.
+
+use super::handle;
+use crate::value::Value;
+use mlua::ffi::{self, lua_State};
+use std::ffi::c_int;
+
+/// Pushes a value.
+///
+/// # Safety
+/// Runs within a protected call with a free slot on its stack.
+pub unsafe fn value(state: *mut lua_State, value: &Value) {
+    // SAFETY: as for this function.
+    unsafe {
+        match value {
+            Value::Nil | Value::Other(_) => ffi::lua_pushnil(state),
+            Value::Boolean(value) => ffi::lua_pushboolean(state, c_int::from(*value)),
+            Value::Integer(number) => ffi::lua_pushinteger(state, *number),
+            Value::Number(number) => ffi::lua_pushnumber(state, *number),
+            Value::String(bytes) => string(state, bytes),
+            Value::Table(entries) => table(state, entries),
+            Value::Handle(of) => handle::push(state, of),
+        }
+    }
+}
+
+/// Pushes a string.
+///
+/// # Safety
+/// As for [`value`].
+pub unsafe fn string(state: *mut lua_State, bytes: &[u8]) {
+    // SAFETY: as for this function.
+    unsafe {
+        ffi::lua_pushlstring(state, bytes.as_ptr().cast(), bytes.len());
+    }
+}
+
+unsafe fn table(state: *mut lua_State, entries: &[(Value, Value)]) {
+    // SAFETY: as for value; luaL_checkstack raises if there is no room, which the protected call catches.
+    unsafe {
+        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        ffi::lua_createtable(state, 0, c_int::try_from(entries.len()).unwrap_or_default());
+        for (key, entry) in entries {
+            // Lua refuses these two as keys, by raising.
+            if matches!(key, Value::Nil | Value::Other(_)) || matches!(key, Value::Number(number) if number.is_nan()) {
+                continue;
+            }
+            value(state, key);
+            value(state, entry);
+            ffi::lua_rawset(state, -3);
+        }
+    }
+}

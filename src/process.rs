@@ -1,0 +1,184 @@
+//! What lives as long as the process: one thread, the registry of connections, the clock of events.
+//!
+//! Lua states come and go with each request, on any thread; nothing of theirs is kept here. These are the only statics of
+//! the library. A forked child has none of its parent's threads, so it starts anew: see [`forked`].
+
+mod runtime;
+
+pub use runtime::pin;
+
+use crate::config::Endpoint;
+use crate::delivery::{Connection, courier};
+use crate::error::{Code, Error};
+use crate::event::Moment;
+use crate::log;
+use crate::value::Value;
+use runtime::Runtime;
+use std::collections::HashMap;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How many endpoints can be open at a time.
+const MAX_CONNECTIONS: usize = 64;
+
+/// The process' own part, once something needed it. Never freed: other threads may be using it.
+static PROCESS: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
+/// Held by the thread that makes the [`Process`].
+static STARTING: AtomicBool = AtomicBool::new(false);
+/// How many forks lie between the first process and this one.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+/// Whether the handlers of fork and exit are registered; a child inherits them.
+static HANDLERS: AtomicBool = AtomicBool::new(false);
+/// The last sequence number given out.
+static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+/// Requests that were seen and were no event.
+static IGNORED: AtomicU64 = AtomicU64::new(0);
+
+struct Process {
+    runtime: Runtime,
+    connections: Mutex<HashMap<Endpoint, Arc<Connection>>>,
+    ending: AtomicBool,
+}
+
+impl Process {
+    fn connections(&self) -> MutexGuard<'_, HashMap<Endpoint, Arc<Connection>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The process' own part, if there is one already.
+fn running() -> Option<&'static Process> {
+    // SAFETY: what PROCESS points to is a leaked box, or null.
+    unsafe { PROCESS.load(Ordering::Acquire).as_ref() }
+}
+
+/// The process' own part; starts the runtime's thread the first time.
+fn process() -> Result<&'static Process, Error> {
+    loop {
+        if let Some(process) = running() {
+            return Ok(process);
+        }
+        if STARTING.swap(true, Ordering::AcqRel) {
+            // Another thread is at it, for some microseconds.
+            std::thread::yield_now();
+            continue;
+        }
+        let started = match running() {
+            Some(process) => Ok(process),
+            None => start(),
+        };
+        STARTING.store(false, Ordering::Release);
+        return started;
+    }
+}
+
+fn start() -> Result<&'static Process, Error> {
+    if !HANDLERS.swap(true, Ordering::AcqRel) {
+        runtime::on_fork(forked);
+        runtime::on_exit(exiting);
+        std::panic::set_hook(Box::new(|panic| log::line(format_args!("a defect, please report it: {panic}"))));
+    }
+    let runtime = Runtime::start()
+        .map_err(|error| Error::new(Code::Memory, format!("the thread rgw_nats can't be started: {error}")))?;
+    let process = Process { runtime, connections: Mutex::default(), ending: AtomicBool::new(false) };
+    let process: &'static Process = Box::leak(Box::new(process));
+    PROCESS.store(ptr::from_ref(process).cast_mut(), Ordering::Release);
+    Ok(process)
+}
+
+/// In a forked child: the runtime's thread is not there, and its locks are in an unknown state. Leave all of it behind.
+extern "C" fn forked() {
+    PROCESS.store(ptr::null_mut(), Ordering::Release);
+    STARTING.store(false, Ordering::Release);
+    GENERATION.fetch_add(1, Ordering::AcqRel);
+}
+
+/// At the end of the process: no more is accepted, and what waits gets `exit_timeout_ms` to leave.
+extern "C" fn exiting() {
+    let Some(process) = running() else { return };
+    process.ending.store(true, Ordering::Release);
+    let connections: Vec<Arc<Connection>> = process.connections().values().cloned().collect();
+    for connection in &connections {
+        connection.close();
+    }
+    let pending: Vec<_> = connections.into_iter().filter(|connection| connection.is_pending()).collect();
+    let longest = pending.iter().map(|connection| connection.endpoint().exit_timeout_ms).max().unwrap_or_default();
+    let waited = pending.clone();
+    process.runtime.wait(Duration::from_millis(longest), async move {
+        for connection in waited {
+            connection.drained().await;
+        }
+    });
+    for connection in pending.iter().filter(|connection| connection.is_pending()) {
+        log::line(format_args!("the process ends with messages for {} undelivered", connection.endpoint().shown()));
+    }
+}
+
+/// The number of forks before this process: a handle from another generation is of no use.
+pub fn generation() -> u32 {
+    GENERATION.load(Ordering::Acquire)
+}
+
+/// The connection of an endpoint: the one there is, or a new one that connects in the background. Does not block.
+///
+/// # Errors
+/// `too_many_connections`, `memory` (no thread), `closed` (the process is ending).
+pub fn connection(endpoint: &Endpoint) -> Result<Arc<Connection>, Error> {
+    let process = process()?;
+    let mut connections = process.connections();
+    if let Some(connection) = connections.get(endpoint) {
+        return Ok(connection.clone());
+    }
+    if process.ending.load(Ordering::Acquire) {
+        return Err(Error::new(Code::Closed, "the process is ending"));
+    }
+    if connections.len() >= MAX_CONNECTIONS {
+        let text = format!("{MAX_CONNECTIONS} endpoints are open; each other URL or option opens a further one");
+        return Err(Error::new(Code::TooManyConnections, text));
+    }
+    let connection = Arc::new(Connection::new(endpoint.clone()));
+    connections.insert(endpoint.clone(), connection.clone());
+    let retired = connection.clone();
+    process.runtime.spawn(courier(connection.clone(), move || retire(process, &retired)));
+    Ok(connection)
+}
+
+/// Takes a connection out of the registry, unless someone still has it or has just used it.
+fn retire(process: &Process, connection: &Arc<Connection>) -> bool {
+    let mut connections = process.connections();
+    // The registry has one, the courier and its closure two, and the observer in async-nats one. Whoever looks it up or
+    // holds a handle has a further one, and can only get it under this lock.
+    if Arc::strong_count(connection) > 4 || connection.is_pending() {
+        return false;
+    }
+    connections.remove(connection.endpoint());
+    true
+}
+
+/// The time, and the next number in the order of events. Numbers grow with the clock and never repeat.
+pub fn moment() -> Moment {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    let next = |last: u64| nanos.max(last.saturating_add(1));
+    let last = SEQUENCE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+    Moment { nanos, sequence: next(last.unwrap_or_default()) }
+}
+
+/// Counts a request that was no event.
+pub fn ignored() {
+    IGNORED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// All that is known, without a secret, as `status()` shows it.
+pub fn status() -> Value {
+    let connections = running().map(|process| process.connections().values().cloned().collect::<Vec<_>>());
+    let mut connections = connections.unwrap_or_default();
+    connections.sort_by_key(|connection| connection.endpoint().shown());
+    Value::record([
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("ignored", IGNORED.load(Ordering::Relaxed).into()),
+        ("connections", Value::list(connections.iter().map(|connection| connection.status()))),
+    ])
+}

@@ -1,0 +1,103 @@
+//! The one thread, and what the operating system must do for it.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::future::Future;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// A tokio runtime on a thread of its own, named `rgw_nats`, that gets no signals.
+pub struct Runtime {
+    handle: tokio::runtime::Handle,
+}
+
+impl Runtime {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// What the operating system says, when it gives no thread or no descriptors.
+    pub fn start() -> io::Result<Runtime> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            // Names are looked up on threads of their own.
+            .thread_name("rgw_nats")
+            .max_blocking_threads(4)
+            .build()?;
+        let handle = runtime.handle().clone();
+        // The host handles its signals on threads of its choice; a new thread inherits the mask of the one that starts it.
+        let mask = block_signals();
+        let thread = std::thread::Builder::new()
+            .name("rgw_nats".into())
+            .spawn(move || runtime.block_on(std::future::pending::<()>()));
+        restore_signals(&mask);
+        thread.map(|_| Runtime { handle })
+    }
+
+    /// Runs a future on the thread.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(future);
+    }
+
+    /// Runs a future on the thread and waits for its end, so long at most.
+    pub fn wait(&self, limit: Duration, future: impl Future<Output = ()> + Send + 'static) {
+        let (ended, end) = mpsc::channel();
+        self.handle.spawn(async move {
+            future.await;
+            let _ = ended.send(());
+        });
+        let _ = end.recv_timeout(limit);
+    }
+}
+
+fn block_signals() -> MaybeUninit<libc::sigset_t> {
+    let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: both sets are written before they are read; the calls have no other effect.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+    }
+    before
+}
+
+fn restore_signals(mask: &MaybeUninit<libc::sigset_t>) {
+    // SAFETY: the mask comes from block_signals.
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, mask.as_ptr(), ptr::null_mut());
+    }
+}
+
+/// Has a function called in each child that this process forks.
+pub fn on_fork(child: extern "C" fn()) {
+    // SAFETY: the function stays where it is: the library is never unloaded.
+    unsafe {
+        libc::pthread_atfork(None, None, Some(child));
+    }
+}
+
+/// Has a function called when the process ends by `exit`.
+pub fn on_exit(handler: extern "C" fn()) {
+    // SAFETY: as for on_fork.
+    unsafe {
+        libc::atexit(handler);
+    }
+}
+
+/// Keeps this library in memory: a handle of its own, never closed, on the file that `symbol` is in. Lua closes the one it
+/// has with each state. The library is linked with `-z nodelete` besides; the handle spares the loader that work.
+pub fn pin(symbol: *const c_void) {
+    let mut info = MaybeUninit::<libc::Dl_info>::uninit();
+    // SAFETY: dladdr fills the structure if it returns non-zero, and the name in it lives as long as the library.
+    unsafe {
+        if libc::dladdr(symbol, info.as_mut_ptr()) == 0 {
+            return;
+        }
+        let name: *const libc::c_char = info.assume_init().dli_fname;
+        if name.is_null() || CStr::from_ptr(name).is_empty() {
+            return;
+        }
+        let flags: c_int = libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+        libc::dlopen(name, flags);
+    }
+}
