@@ -34,7 +34,11 @@ pub fn message(request: &Request, notification: &Notification, moment: Moment) -
     let event = operation.event_name();
     let subject = notification.subject.fill(request, event, &notification.id)?;
     let payload = record::encode(request, operation, notification, moment)?;
-    let id = format!("{}/{event}/{}", request.text(Text::Id), notification.id);
+    let id = match request.text(Text::Id) {
+        // No gateway gave this request: nothing but its own number tells it from the next one.
+        none if none.is_empty() => format!("{:016X}/{event}/{}", moment.sequence, notification.id),
+        id => format!("{id}/{event}/{}", notification.id),
+    };
     let headers = vec![("Nats-Msg-Id".into(), id), ("Content-Type".into(), "application/json".into())];
     Ok(Some(Message::new(subject, headers, payload)?))
 }

@@ -140,17 +140,16 @@ pub fn connection(endpoint: &Endpoint) -> Result<Arc<Connection>, Error> {
     }
     let connection = Arc::new(Connection::new(endpoint.clone()));
     connections.insert(endpoint.clone(), connection.clone());
-    let retired = connection.clone();
-    process.runtime.spawn(courier(connection.clone(), move || retire(process, &retired)));
+    process.runtime.spawn(courier(connection.clone(), |connection| retire(process, connection)));
     Ok(connection)
 }
 
 /// Takes a connection out of the registry, unless someone still has it or has just used it.
 fn retire(process: &Process, connection: &Arc<Connection>) -> bool {
     let mut connections = process.connections();
-    // The registry has one, the courier and its closure two, and the observer in async-nats one. Whoever looks it up or
-    // holds a handle has a further one, and can only get it under this lock.
-    if Arc::strong_count(connection) > 4 || connection.is_pending() {
+    // The registry has one reference and the courier another. Whoever publishes or holds a handle has a further one, and
+    // can only get it under this lock.
+    if Arc::strong_count(connection) > 2 || connection.is_pending() {
         return false;
     }
     connections.remove(connection.endpoint());

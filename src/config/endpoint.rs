@@ -71,7 +71,7 @@ pub struct Endpoint {
     pub max_pending_bytes: u64,
     /// How long one attempt to connect may take, in milliseconds. Default 5,000.
     pub connect_timeout_ms: u64,
-    /// How long the server may take to confirm, in milliseconds. Default 5,000.
+    /// After how long without the server's confirmation that is logged and asked for again, in milliseconds. Default 5,000.
     pub ack_timeout_ms: u64,
     /// A connection that no one has used for so long is closed, in milliseconds. Default 600,000; 0 is never.
     pub idle_timeout_ms: u64,

@@ -3,15 +3,15 @@
 use super::Connection;
 use crate::message::Message;
 use crate::transport::{Interrupted, Link, Observer};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// The wait before a link that was given up is replaced.
 const NEW_LINK: Duration = Duration::from_secs(1);
 
 /// Delivers what comes into the queue, in order, each message as often as it takes. Ends when the connection has been
-/// idle for `idle_timeout_ms` and `retire` says that no one needs it any more.
-pub async fn courier(connection: Arc<Connection>, retire: impl Fn() -> bool) {
+/// idle for `idle_timeout_ms` and `retire` says that no one needs it any more. Keeps one reference to it, and that alone.
+pub async fn courier(connection: Arc<Connection>, retire: impl Fn(&Arc<Connection>) -> bool) {
     let idle = Duration::from_millis(connection.endpoint().idle_timeout_ms);
     let mut link = open(&connection).await;
     loop {
@@ -19,7 +19,7 @@ pub async fn courier(connection: Arc<Connection>, retire: impl Fn() -> bool) {
             Duration::ZERO => connection.take().await,
             _ => match tokio::time::timeout(idle, connection.take()).await {
                 Ok(batch) => batch,
-                Err(_) if retire() => return,
+                Err(_) if retire(&connection) => return,
                 Err(_) => continue,
             },
         };
@@ -37,7 +37,9 @@ async fn deliver(connection: &Arc<Connection>, link: &mut Link, batch: &[Message
                 return;
             }
             Err(Interrupted::Connection) => {
-                connection.trouble("the broker did not confirm messages; they are sent again with the same ids");
+                connection.trouble(
+                    "the connection broke before messages were confirmed; they are sent again with the same ids",
+                );
             }
             Err(Interrupted::Link) => {
                 connection.trouble("the connection was given up; a new one is made");
@@ -51,7 +53,7 @@ async fn deliver(connection: &Arc<Connection>, link: &mut Link, batch: &[Message
 
 async fn open(connection: &Arc<Connection>) -> Link {
     loop {
-        let observer: Arc<dyn Observer> = connection.clone();
+        let observer: Weak<Connection> = Arc::downgrade(connection);
         match Link::open(connection.endpoint(), observer).await {
             Ok(link) => return link,
             Err(error) => connection.trouble(&error.to_string()),

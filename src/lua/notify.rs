@@ -96,7 +96,8 @@ unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
     }
 }
 
-/// Whether the table at an index is `Request`, and not one of the tables in it. RGW's tables carry the name of their kind;
+/// Whether the table at an index is `Request`, and not one of the tables in it. RGW's tables carry the name of their kind
+/// (`RequestMeta` on 16 and 18, `Request` on 20);
 /// a table without one was made by a script, and has no fields that raise.
 unsafe fn is_request(state: *mut lua_State, index: c_int) -> bool {
     // SAFETY: two slots are used and given back.
@@ -107,7 +108,7 @@ unsafe fn is_request(state: *mut lua_State, index: c_int) -> bool {
         ffi::lua_pushstring(state, c"__name".as_ptr());
         ffi::lua_rawget(state, -2);
         let named = ffi::lua_type(state, -1) == ffi::LUA_TSTRING;
-        let ours = !named || bytes(state, -1) == b"Request";
+        let ours = !named || matches!(bytes(state, -1), b"Request" | b"RequestMeta");
         ffi::lua_settop(state, -3);
         ours
     }
@@ -265,12 +266,17 @@ unsafe fn map(
                 ffi::lua_settop(state, map);
                 return;
             }
-            // 16 and 18 look the last key up to go on from it, and with a key that is there twice never get past it.
+            // 16 and 18 look the last key up to go on from it. With a key that is there twice they never get past it.
             if release < Release::Tentacle && ffi::lua_rawequal(state, -2, map + 3) != 0 {
                 break;
             }
             entry(state, call, kept, prefix);
             pop(state);
+            // And they look it up as far as its first NUL: what they then do not find aborts them.
+            let string = ffi::lua_type(state, -1) == ffi::LUA_TSTRING;
+            if release < Release::Tentacle && string && bytes(state, -1).contains(&0) {
+                break;
+            }
             ffi::lua_replace(state, map + 3);
         }
         kept(&mut call.request).truncate();

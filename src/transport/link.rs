@@ -12,8 +12,8 @@ use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr, Subscriber};
 use futures_util::StreamExt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -21,6 +21,9 @@ use tokio::sync::Notify;
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 /// The longest wait before a further attempt to connect.
 const LAST_DELAY: Duration = Duration::from_secs(4);
+/// How often the server is asked for a sign of life; the third unanswered one ends a connection. A broker that has vanished
+/// is noticed in 30 s, where TCP alone takes a quarter of an hour.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the state of a connection is looked at, should async-nats have dropped an event (it keeps 128).
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// What a message to `publish_with_headers` may have in headers beyond their text: the status line and separators.
@@ -39,7 +42,7 @@ pub trait Observer: Send + Sync + 'static {
 /// Why a batch was not confirmed. Nothing is known of its messages: each must be delivered again, with the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interrupted {
-    /// The connection broke, or the server did not answer in time.
+    /// The connection broke.
     Connection,
     /// async-nats gave the connection up; a new link is needed.
     Link,
@@ -61,6 +64,7 @@ pub struct Link {
     marker: u64,
     ack_timeout: Duration,
     signals: Arc<Signals>,
+    observer: Weak<dyn Observer>,
 }
 
 impl Link {
@@ -68,12 +72,12 @@ impl Link {
     ///
     /// # Errors
     /// `bad_config`, if async-nats does not take a server's URL; `internal`, if it gave up at once.
-    pub async fn open(endpoint: &Endpoint, observer: Arc<dyn Observer>) -> Result<Link, Error> {
+    pub async fn open(endpoint: &Endpoint, observer: Weak<dyn Observer>) -> Result<Link, Error> {
         let refused = |server: &Server, error| Error::new(Code::BadConfig, format!("the URL of {server}: {error}"));
         let parse = |server: &Server| server.url().parse::<ServerAddr>().map_err(|error| refused(server, error));
         let servers: Vec<ServerAddr> = endpoint.servers.iter().map(parse).collect::<Result<_, _>>()?;
         let signals = Arc::new(Signals::default());
-        let client = options(endpoint, &signals, observer)
+        let client = options(endpoint, &signals, observer.clone())
             .connect(servers)
             .await
             .map_err(|error| Error::new(Code::Internal, format!("connecting can't begin: {error}")))?;
@@ -83,7 +87,7 @@ impl Link {
             .await
             .map_err(|error| Error::new(Code::Internal, format!("no inbox for confirmations: {error}")))?;
         let ack_timeout = Duration::from_millis(endpoint.ack_timeout_ms);
-        Ok(Link { client, inbox, echoes, marker: 0, ack_timeout, signals })
+        Ok(Link { client, inbox, echoes, marker: 0, ack_timeout, signals, observer })
     }
 
     /// Waits until the connection is up.
@@ -98,8 +102,8 @@ impl Link {
         self.client.statistics().connects.load(Ordering::Relaxed)
     }
 
-    /// Sends messages in their order and waits for the server's confirmation, as long as the connection takes to come
-    /// up and `ack_timeout_ms` after. Returns what can never be sent, each by its place in `batch`.
+    /// Sends messages in their order and waits for the server's confirmation: as long as the connection takes to come up,
+    /// and then as long as it holds. Returns what can never be sent, each by its place in `batch`.
     ///
     /// # Errors
     /// [`Interrupted`]: none of the messages is known to have arrived.
@@ -145,19 +149,15 @@ impl Link {
         })
     }
 
-    /// Waits until the server has read all that was sent on the connection `epoch`.
+    /// Waits until the server has read all that was sent on the connection `epoch`, or until that connection is lost.
     async fn confirm(&mut self, epoch: u64) -> Result<(), Interrupted> {
-        self.marker += 1;
-        let marker = self.marker.to_be_bytes();
-        let sent = self.client.publish(self.inbox.clone(), marker.to_vec().into()).await;
-        sent.map_err(|_| Interrupted::Link)?;
-        let deadline = tokio::time::sleep(self.ack_timeout);
-        tokio::pin!(deadline);
+        let mut marker = self.mark().await?;
         loop {
+            let deadline = tokio::time::sleep(self.ack_timeout);
             tokio::select! {
                 echo = self.echoes.next() => match echo {
                     None => return Err(Interrupted::Link),
-                    // An older marker may still come in after an interruption.
+                    // An older marker may still come in.
                     Some(echo) if echo.payload[..] != marker => {}
                     Some(_) if self.epoch() == epoch => return Ok(()),
                     Some(_) => return Err(Interrupted::Connection),
@@ -171,9 +171,24 @@ impl Link {
                         return Err(Interrupted::Connection);
                     }
                 }
-                () = &mut deadline => return Err(Interrupted::Connection),
+                () = deadline => {
+                    // What was sent is still on its way: nothing is lost while the connection holds, and sending it again
+                    // would double it. Another marker does no harm, should the first one have been dropped.
+                    if let Some(observer) = self.observer.upgrade() {
+                        observer.trouble(&format!("no confirmation for {} ms", self.ack_timeout.as_millis()));
+                    }
+                    marker = self.mark().await?;
+                }
             }
         }
+    }
+
+    /// Sends a new marker to our own inbox; returns what it looks like.
+    async fn mark(&mut self) -> Result<[u8; 8], Interrupted> {
+        self.marker = self.marker.wrapping_add(1);
+        let marker = self.marker.to_be_bytes();
+        let sent = self.client.publish(self.inbox.clone(), marker.to_vec().into()).await;
+        sent.map(|()| marker).map_err(|_| Interrupted::Link)
     }
 
     /// The name of the server that the connection is with; empty before the first.
@@ -183,38 +198,46 @@ impl Link {
 }
 
 /// The options of async-nats for an endpoint.
-fn options(endpoint: &Endpoint, signals: &Arc<Signals>, observer: Arc<dyn Observer>) -> ConnectOptions {
+fn options(endpoint: &Endpoint, signals: &Arc<Signals>, observer: Weak<dyn Observer>) -> ConnectOptions {
     let failing = signals.clone();
     let signals = signals.clone();
-    let connects = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let connects = Arc::new(AtomicU64::new(0));
     ConnectOptions::new()
         .name(&endpoint.name)
         .connection_timeout(Duration::from_millis(endpoint.connect_timeout_ms))
+        .ping_interval(PING_INTERVAL)
         .retry_on_initial_connect()
         // Subjects are checked when they are accepted.
         .skip_subject_validation(true)
         .reconnect_delay_callback(move |_| delay(failing.failures.fetch_add(1, Ordering::Relaxed)))
         .event_callback(move |event| {
-            match event {
-                Event::Connected => {
-                    signals.failures.store(0, Ordering::Relaxed);
-                    signals.unconfirmable.store(false, Ordering::Relaxed);
-                    observer.connected(connects.fetch_add(1, Ordering::Relaxed) + 1);
-                }
-                Event::Disconnected | Event::Closed => observer.disconnected(),
-                Event::ServerError(error) => {
-                    let text = error.to_string();
-                    if text.to_ascii_lowercase().contains("permissions violation") && text.contains("_INBOX") {
-                        signals.unconfirmable.store(true, Ordering::Relaxed);
-                    }
-                    observer.trouble(&text);
-                }
-                Event::ClientError(error) => observer.trouble(&error.to_string()),
-                Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
+            if let Some(observer) = observer.upgrade() {
+                tell(event, &signals, &connects, &*observer);
             }
             signals.changed.notify_one();
             std::future::ready(())
         })
+}
+
+/// Takes up an event of async-nats.
+fn tell(event: Event, signals: &Signals, connects: &AtomicU64, observer: &dyn Observer) {
+    match event {
+        Event::Connected => {
+            signals.failures.store(0, Ordering::Relaxed);
+            signals.unconfirmable.store(false, Ordering::Relaxed);
+            observer.connected(connects.fetch_add(1, Ordering::Relaxed).saturating_add(1));
+        }
+        Event::Disconnected | Event::Closed => observer.disconnected(),
+        Event::ServerError(error) => {
+            let text = error.to_string();
+            if text.to_ascii_lowercase().contains("permissions violation") && text.contains("_INBOX") {
+                signals.unconfirmable.store(true, Ordering::Relaxed);
+            }
+            observer.trouble(&text);
+        }
+        Event::ClientError(error) => observer.trouble(&error.to_string()),
+        Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
+    }
 }
 
 /// The wait before an attempt to connect, after so many failures in a row.

@@ -1,0 +1,86 @@
+# Each target does its own set-up; make help lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+# The Ceph release to run with: 16.2, 18.2 or 20.2.
+CEPH ?= 18.2
+export RGW_NATS_CACHE ?= /var/cache/rgw_nats
+# Compiled dependencies outlast a clone; scripts/build-module.sh keeps two clones from taking each other's library.
+export CARGO_TARGET_DIR ?= $(RGW_NATS_CACHE)/target
+# Further arguments for pytest, such as ARGS="-k install".
+ARGS ?=
+
+PYTHON = $$(e2e/setup.sh)/bin/python
+
+.PHONY: help
+help: ## what there is
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
+
+.PHONY: setup
+setup: ## installs what everything needs, the root file systems of all three releases included
+	e2e/setup.sh 16.2 18.2 20.2 > /dev/null
+
+.PHONY: build
+build: ## the module, in build/lua5.3 and build/lua5.4
+	e2e/setup.sh > /dev/null
+	for lua in 5.3 5.4; do scripts/build-module.sh $$lua build/lua$$lua/rgw_nats.so; done
+
+.PHONY: rock
+rock: ## dist/: source rock, binary rocks, manifests
+	e2e/setup.sh > /dev/null
+	scripts/make-rocks.sh dist
+
+.PHONY: demo
+demo: rock ## the main job on a real gateway (CEPH=16.2, 18.2 or 20.2)
+	venv=$$(e2e/setup.sh $(CEPH))
+	exec $$venv/bin/python e2e/demo.py --release $(CEPH)
+
+.PHONY: lint
+lint: ## formats, lints, layers, rockspecs
+	venv=$$(e2e/setup.sh)
+	cargo fmt --all --check
+	for lua in lua53 lua54; do cargo clippy --quiet --locked --all-targets --features $$lua -- -D warnings; done
+	for lua in lua53 lua54; do cargo clippy --quiet --locked --all-targets -p host --features $$lua -- -D warnings; done
+	luacheck --quiet lua spec examples *.rockspec rockspecs/*.rockspec
+	$$venv/bin/ruff check --quiet .
+	$$venv/bin/ruff format --quiet --check .
+	$$venv/bin/python scripts/lint_layers.py
+	scripts/rockspec.sh --check
+
+.PHONY: unit
+unit: ## Rust's unit tests
+	e2e/setup.sh > /dev/null
+	cargo test --quiet --locked --lib --features lua53
+	cargo test --quiet --locked --lib --features lua54
+
+.PHONY: host
+host: build ## the built library, loaded as radosgw loads it
+	for lua in 5.3 5.4; do
+	  RGW_NATS_MODULE_DIR=$$PWD/build/lua$$lua cargo test --quiet --locked --release -p host --features lua$${lua/./}
+	done
+
+.PHONY: spec
+spec: rock ## busted on the installed rock, with a real nats-server
+	scripts/run-specs.sh
+
+.PHONY: e2e
+e2e: rock ## end to end on one release (CEPH=…)
+	venv=$$(e2e/setup.sh $(CEPH))
+	exec $$venv/bin/python -m pytest e2e --release $(CEPH) $(ARGS)
+
+.PHONY: e2e-all
+e2e-all: ## end to end on all three releases
+	for release in 16.2 18.2 20.2; do $(MAKE) --no-print-directory e2e CEPH=$$release; done
+
+.PHONY: test
+test: lint unit host spec e2e ## all tests, end to end on one release
+
+.PHONY: bench
+bench: ## all benchmarks; writes target/bench/report.json
+	@echo "make bench comes with the benchmarks (issue 6); there are none yet" >&2; exit 1
+
+.PHONY: clean
+clean: ## what was built in this clone
+	rm -rf build dist target

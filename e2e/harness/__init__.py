@@ -1,0 +1,8 @@
+"""Real servers for the end-to-end tests: a Ceph of each release with its gateway, and nats-server."""
+
+from .broker import Broker
+from .cluster import RELEASES, Cluster
+from .consumer import Consumer
+from .machine import Machine, private_mounts, wait_until
+
+__all__ = ["RELEASES", "Broker", "Cluster", "Consumer", "Machine", "private_mounts", "wait_until"]

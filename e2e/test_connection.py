@@ -1,0 +1,154 @@
+"""One connection, whatever the load; a broker that comes and goes; an end that loses nothing."""
+
+import signal
+import statistics
+import threading
+import time
+from collections import Counter
+
+from harness import Consumer, wait_until
+from harness.cluster import script
+
+
+def put_many(cluster, count, clients, prefix="k"):
+    """PUTs by several clients at once; returns how long each took, in seconds."""
+    times = []
+
+    def work(number):
+        s3 = cluster.s3()
+        for key in range(number, count, clients):
+            start = time.perf_counter()
+            s3.put_object(Bucket="bkt", Key=f"{prefix}{key}", Body=b"x")
+            times.append(time.perf_counter() - start)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(times) == count
+    return times
+
+
+def keys_of(events):
+    return Counter(event.key for event in events)
+
+
+def each_once(count, prefix="k"):
+    return Counter(f"{prefix}{number}" for number in range(count))
+
+
+def test_a_thousand_puts_are_a_thousand_events_over_one_connection(cluster, s3, broker, consumer):
+    cluster.put_script(script(broker.url))
+    put_many(cluster, 1000, clients=8)
+    events = consumer.wait(1000)
+    assert keys_of(events) == each_once(1000)
+    assert len({event.headers["Nats-Msg-Id"] for event in events}) == 1000
+    (connection,) = broker.connections()
+    assert connection["name"].startswith("rgw_nats/")
+    assert broker.monitor("varz")["total_connections"] == 2, "ours and the consumer's, since the broker started"
+    assert cluster.gateway.threads().count("rgw_nats") == 1
+
+
+def test_puts_go_on_without_a_broker_and_their_events_arrive_when_it_is_back(cluster, s3, broker, consumer):
+    cluster.put_script(script(broker.url))
+    consumer.make_stream("events", "s3.>")
+    with_broker = put_many(cluster, 100, clients=1, prefix="before")
+    wait_until(lambda: consumer.stream_count("events") == 100, "100 events")
+    broker.stop()
+    without = put_many(cluster, 100, clients=1, prefix="k")
+    # The same number of PUTs just before is the measure; waiting for a broker would be seconds for each.
+    assert statistics.median(without) < 3 * statistics.median(with_broker)
+    assert max(without) < 1
+    broker.start()
+    wait_until(lambda: consumer.stream_count("events") == 200, "the events of the outage")
+    events = consumer.stream_events("events")
+    assert keys_of(events) == each_once(100, "before") + each_once(100)
+    assert [event.key for event in events[100:]] == [f"k{number}" for number in range(100)], "in order"
+
+
+def test_a_broker_that_hangs_holds_nobody_up(cluster, s3, broker, consumer):
+    cluster.put_script(script(broker.url))
+    consumer.make_stream("events", "s3.>")
+    with_broker = put_many(cluster, 100, clients=1, prefix="before")
+    broker.pause()
+    try:
+        without = put_many(cluster, 100, clients=1, prefix="k")
+    finally:
+        broker.resume()
+    assert statistics.median(without) < 3 * statistics.median(with_broker)
+    assert max(without) < 1
+    wait_until(lambda: consumer.stream_count("events") == 200, "the events of the pause")
+    assert keys_of(consumer.stream_events("events")) == each_once(100, "before") + each_once(100)
+
+
+def test_a_broker_killed_under_load_gets_each_event(cluster, s3, broker, consumer):
+    cluster.put_script(script(broker.url))
+    consumer.make_stream("events", "s3.>")
+    load = threading.Thread(target=put_many, args=(cluster, 600, 4))
+    load.start()
+    for _ in range(4):
+        time.sleep(0.2)
+        broker.stop(signal.SIGKILL)
+        broker.start()
+    load.join()
+    # JetStream drops what comes a second time under the same id.
+    wait_until(lambda: consumer.stream_count("events") >= 600, "600 events")
+    time.sleep(0.5)
+    assert keys_of(consumer.stream_events("events")) == each_once(600)
+
+
+def test_a_broker_that_is_not_there_yet_gets_what_was_before_it(cluster, s3, broker):
+    broker.stop()
+    cluster.put_script(script(broker.url))
+    put_many(cluster, 20, clients=2)
+    broker.start()
+    # No stream holds what comes while nobody listens, so the count of the broker must do.
+    wait_until(lambda: broker.monitor("varz")["in_msgs"] >= 20, "20 messages")
+
+
+def test_all_events_arrive_before_a_terminated_gateway_is_gone(cluster, s3, broker, consumer):
+    cluster.put_script(script(broker.url))
+    put_many(cluster, 1000, clients=8)
+    assert cluster.stop_gateway(signal.SIGTERM) == 0
+    assert not broker.connections(), "the gateway is gone"
+    assert broker.monitor("varz")["in_msgs"] >= 1000
+    assert keys_of(consumer.wait(1000)) == each_once(1000)
+
+
+def test_a_gateway_that_ends_waits_for_a_slow_broker(cluster, s3, broker, consumer):
+    cluster.put_script(script(broker.url, "exit_timeout_ms = 20000"))
+    put_many(cluster, 10, clients=1, prefix="first")
+    consumer.wait(10)
+    broker.pause()
+    put_many(cluster, 1000, clients=8)
+    cluster.gateway.send(signal.SIGTERM)
+    time.sleep(1)
+    assert cluster.gateway.is_alive(), "events wait for the broker"
+    broker.resume()
+    assert cluster.gateway.wait(60) == 0
+    assert keys_of(consumer.wait(1010)) == each_once(10, "first") + each_once(1000)
+
+
+def test_a_gateway_whose_broker_is_away_ends_in_bounded_time(cluster, s3, broker):
+    cluster.stop_gateway()
+    start = time.monotonic()
+    cluster.start_gateway()
+    cluster.stop_gateway()
+    undisturbed = time.monotonic() - start
+    cluster.start_gateway()
+    cluster.put_script(script(broker.url, "exit_timeout_ms = 500"))
+    broker.stop()
+    put_many(cluster, 20, clients=2)
+    start = time.monotonic()
+    assert cluster.stop_gateway() == 0
+    assert time.monotonic() - start < undisturbed + 5
+    assert "the process ends with messages for nats://127.0.0.1" in cluster.journal()
+
+
+def test_two_consumers_see_what_one_sees(cluster, s3, broker, consumer):
+    cluster.put_script(script(broker.url))
+    other = Consumer(broker, "s3.bkt.>")
+    put_many(cluster, 10, clients=1)
+    assert keys_of(consumer.wait(10)) == keys_of(other.wait(10)) == each_once(10)
+    other.close()

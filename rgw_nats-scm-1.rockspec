@@ -1,0 +1,33 @@
+-- For `luarocks make` in a clone. scripts/rockspec.sh makes a release's rockspec of this one.
+rockspec_format = "3.0"
+package = "rgw_nats"
+version = "scm-1"
+source = {
+  -- Nothing is fetched: the sources are where this file is.
+  url = "git+file://.",
+}
+description = {
+  summary = "NATS notifications and a NATS client for the Lua scripts of Ceph's RADOS Gateway",
+  detailed = [[
+    A script of two lines sends each S3 event of a gateway to NATS or JetStream, in the format of RGW's own
+    notifications. RGW's Lua is 5.3; the module is for 5.4 as well.
+  ]],
+  license = "MIT OR Apache-2.0",
+  labels = { "nats", "ceph", "rgw", "s3", "notifications" },
+}
+supported_platforms = { "linux" }
+dependencies = { "lua >= 5.3, < 5.5" }
+build = {
+  -- This machine's cargo: a build back-end would be one more rock to have where there is no network.
+  type = "command",
+  -- luarocks has seen to it that the headers are those of the Lua that it installs for.
+  build_command = [[scripts/rock-build.sh "$(LUA_INCDIR)"]],
+  install = {
+    lib = {
+      rgw_nats = "build/rock/rgw_nats.so",
+    },
+    -- A line for each file in lua/rgw_nats.
+    lua = {
+    },
+  },
+}

@@ -1,0 +1,74 @@
+"""Holds the layers of src/ apart, and the one way by which Lua gets at this library.
+
+ARCHITECTURE.md says what each layer may use. Tests within a file are free to reach for more.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+BASE = {"error", "value", "message", "log"}
+#: Which of this library's modules each one may use.
+ALLOWED = {
+    "lua": BASE | {"event", "process", "config", "delivery"},
+    "process": BASE | {"event", "delivery", "config"},
+    "event": BASE | {"config"},
+    "delivery": BASE | {"transport", "config"},
+    "transport": BASE | {"config"},
+    "config": BASE,
+    "message": {"error"},
+    "error": set(),
+    "value": set(),
+    "log": set(),
+    "lib": {"lua"},
+}
+#: What one layer alone may write, by pattern, and the files that may.
+ONLY = {
+    r"\bmlua\b|\blua_State\b": ("Lua's API", r"lua(/.*)?\.rs"),
+    r"\basync_nats\b": ("async_nats", r"transport(/.*)?\.rs"),
+    r"^\s*(pub(\([a-z]+\))? )?static\b|\bthread_local!": ("a static", r"process\.rs"),
+    r"\blua_push(c?closure|cfunction)\b|\bluaL_(setfuncs|newlib|register)\b": (
+        "a function given to Lua",
+        r"lua/boundary\.rs",
+    ),
+    r"\blua_error\b|\bluaL_(error|argerror|check\w+|opt\w+)\b(?<!luaL_checkstack)": ("an error raised in Lua", r"(?!)"),
+    r"extern \"C-unwind\" fn": ("a function that Lua can call", r"lua/(boundary|module)\.rs"),
+    r"\bcatch_unwind\b": ("a place that catches panics", r"lua/boundary\.rs"),
+    r"\bstd::fs\b|\bFile::": ("the file system", r"(?!)"),
+    r"\bSystemTime\b|\bUNIX_EPOCH\b(?<!OffsetDateTime::UNIX_EPOCH)": ("the clock", r"process\.rs"),
+}
+
+
+def module_of(path):
+    return path.relative_to(SOURCE).parts[0].removesuffix(".rs")
+
+
+def problems(path):
+    """What is wrong in one file, line by line, its tests left out."""
+    name = path.relative_to(SOURCE).as_posix()
+    module = module_of(path)
+    lines = path.read_text().split("#[cfg(test)]\nmod tests")[0].splitlines()
+    if len(lines) > 500:
+        yield f"{name}: {len(lines)} lines without its tests; 500 are the limit"
+    for number, line in enumerate(lines, 1):
+        code = line.split("//")[0]
+        for used in re.findall(r"\bcrate::(\w+)", code):
+            if used != module and used in ALLOWED and used not in ALLOWED[module]:
+                yield f"{name}:{number}: the layer {module} must not know {used}"
+        for pattern, (what, files) in ONLY.items():
+            if re.search(pattern, code) and not re.fullmatch(files, name):
+                yield f"{name}:{number}: {what} has no place here"
+
+
+def main():
+    files = sorted(SOURCE.rglob("*.rs"))
+    unknown = {module_of(path) for path in files} - set(ALLOWED)
+    found = [f"{name}: a layer that scripts/lint_layers.py does not know" for name in sorted(unknown)]
+    found += [problem for path in files if module_of(path) in ALLOWED for problem in problems(path)]
+    print("\n".join(found), end="\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+//! How `Request` shows its fields: empty tables whose metatables are C functions, with the ways of each release
+//! (rgw-lua.md, 3a). What it is asked for is noted; what a release lacks is a trespass, as it may end a gateway.
+
+use crate::gateway::Gateway;
+use crate::lua::{self, *};
+use crate::request::{Entry, Field, Release, Table};
+use std::ffi::{CStr, c_int, c_void};
+
+unsafe extern "C-unwind" {
+    /// Throws a `std::runtime_error`.
+    fn foreign_throw() -> !;
+}
+
+/// Pushes a table of fields.
+///
+/// # Safety
+/// Runs where Lua may raise, with 4 free slots on the stack.
+pub unsafe fn push(lua: Lua, table: &'static Table) {
+    const EVENTS: [(&CStr, Function); 4] =
+        [(c"__index", index), (c"__pairs", refuse), (c"__len", refuse), (c"__newindex", refuse)];
+    // SAFETY: as for this function.
+    unsafe { push_with(lua, table, &EVENTS) }
+}
+
+/// Pushes a map.
+unsafe fn push_map(lua: Lua, table: &'static Table) {
+    const EVENTS: [(&CStr, Function); 4] =
+        [(c"__index", index_map), (c"__pairs", pairs), (c"__len", length), (c"__newindex", refuse)];
+    // SAFETY: as for push.
+    unsafe { push_with(lua, table, &EVENTS) }
+}
+
+unsafe fn push_with(lua: Lua, table: &'static Table, events: &[(&CStr, Function)]) {
+    // SAFETY: as for push. Before 20, a metatable of this kind that is there already is taken, and its functions changed:
+    // that is RGW's own defect, which our reader must live with.
+    unsafe {
+        let name = if Gateway::of(lua).release < Release::Tentacle { table.kind } else { table.path };
+        lua_createtable(lua, 0, 0);
+        luaL_newmetatable(lua, name.as_ptr());
+        for (event, function) in events {
+            lua_pushlightuserdata(lua, std::ptr::from_ref(table).cast_mut().cast::<c_void>());
+            lua_pushcclosure(lua, *function, 1);
+            lua_setfield(lua, -2, event.as_ptr());
+        }
+        lua_setmetatable(lua, -2);
+    }
+}
+
+/// The table that the running function is about. Counts the call, and throws if it is the one that is to throw.
+unsafe fn here(lua: Lua) -> (&'static Gateway, &'static Table) {
+    // SAFETY: push_with set the upvalue; the gateway outlives its state. Nothing is on this frame.
+    unsafe {
+        let gateway = Gateway::of(lua);
+        if gateway.read() {
+            foreign_throw();
+        }
+        let table = lua_touserdata(lua, lua::upvalue(1)).cast::<Table>();
+        (gateway, table.as_ref().expect("an upvalue of ours"))
+    }
+}
+
+unsafe fn push_field(lua: Lua, gateway: &Gateway, field: Field) {
+    // SAFETY: as for push.
+    unsafe {
+        match field {
+            Field::Text(text) => {
+                lua_pushstring(lua, text.as_ptr());
+            }
+            Field::Time(text) if gateway.release == Release::Tentacle => {
+                lua_pushlstring(lua, text.as_ptr(), text.to_bytes_with_nul().len());
+            }
+            Field::Time(text) => {
+                lua_pushstring(lua, text.as_ptr());
+            }
+            Field::Integer(number) => lua_pushinteger(lua, number),
+            Field::Nil => lua_pushnil(lua),
+            Field::Table(table) => push(lua, table),
+            Field::Map(table) => push_map(lua, table),
+            Field::Of(field) => push_field(lua, gateway, field(&gateway.sample.get())),
+        }
+    }
+}
+
+/// Notes a trespass, which fails the test, and raises as 18 and 20 do.
+unsafe fn trespass(lua: Lua, gateway: &Gateway, table: &Table, what: &[u8]) -> c_int {
+    let place = table.path.to_string_lossy();
+    gateway.trespasses.borrow_mut().push(format!("{place}.{}", String::from_utf8_lossy(what)));
+    drop(place);
+    // SAFETY: nothing on this frame needs dropping any more.
+    unsafe {
+        lua_pushstring(lua, c"unknown field name".as_ptr());
+        lua_error(lua)
+    }
+}
+
+/// `table.field`: names count without case.
+unsafe extern "C-unwind" fn index(lua: Lua) -> c_int {
+    // SAFETY: Lua calls this as any C function; the key stays on the stack. Notes are complete before Lua is called.
+    unsafe {
+        let (gateway, table) = here(lua);
+        let Some(key) = lua::bytes(lua, 2) else { return trespass(lua, gateway, table, b"no string") };
+        let named = |entry: &&Entry| entry.is_in(gateway.release) && entry.name.to_bytes().eq_ignore_ascii_case(key);
+        match table.entries.iter().find(named) {
+            Some(entry) => {
+                gateway.note(table.path, entry.name);
+                push_field(lua, gateway, entry.field);
+                1
+            }
+            None => trespass(lua, gateway, table, key),
+        }
+    }
+}
+
+/// `map[key]`: keys count with case, and one that is not there is nil.
+unsafe extern "C-unwind" fn index_map(lua: Lua) -> c_int {
+    // SAFETY: as for index.
+    unsafe {
+        let (gateway, table) = here(lua);
+        let Some(key) = lua::bytes(lua, 2) else { return trespass(lua, gateway, table, b"no string") };
+        match table.entries.iter().find(|entry| entry.name.to_bytes() == key) {
+            Some(entry) => push_field(lua, gateway, entry.field),
+            None => lua_pushnil(lua),
+        }
+        1
+    }
+}
+
+/// `pairs(map)`.
+unsafe extern "C-unwind" fn pairs(lua: Lua) -> c_int {
+    // SAFETY: as for index.
+    unsafe {
+        let (gateway, table) = here(lua);
+        gateway.note(table.path, c"pairs");
+        lua_pushvalue(lua, lua::upvalue(1));
+        lua_pushcclosure(lua, if gateway.release < Release::Tentacle { step } else { step_by_iterator }, 1);
+        lua_pushnil(lua);
+        lua_pushnil(lua);
+        3
+    }
+}
+
+/// A step on 16 and 18: looks the last key up and goes on from there. With a key that is there twice it never gets on.
+unsafe extern "C-unwind" fn step(lua: Lua) -> c_int {
+    // SAFETY: as for index.
+    unsafe {
+        let (gateway, table) = here(lua);
+        let next = match lua::bytes(lua, 2) {
+            None => 0,
+            Some(last) => table.entries.iter().take_while(|entry| entry.name.to_bytes() != last).count() + 1,
+        };
+        let Some(entry) = table.entries.get(next) else {
+            lua_pushnil(lua);
+            return 1;
+        };
+        lua_pushstring(lua, entry.name.as_ptr());
+        push_field(lua, gateway, entry.field);
+        2
+    }
+}
+
+/// A step on 20: keys are userdata, which are places in the map.
+unsafe extern "C-unwind" fn step_by_iterator(lua: Lua) -> c_int {
+    // SAFETY: as for index; the userdata has room for the place.
+    unsafe {
+        let (gateway, table) = here(lua);
+        let last = lua_touserdata(lua, 2).cast::<usize>();
+        let next = last.as_ref().map_or(0, |last| last + 1);
+        let Some(entry) = table.entries.get(next) else {
+            lua_pushnil(lua);
+            return 1;
+        };
+        lua::new_userdata(lua, size_of::<usize>()).cast::<usize>().write(next);
+        luaL_newmetatable(lua, c"an iterator of RGW's".as_ptr());
+        lua_pushvalue(lua, lua::upvalue(1));
+        lua_pushcclosure(lua, key_text, 1);
+        lua_setfield(lua, -2, c"__tostring".as_ptr());
+        lua_setmetatable(lua, -2);
+        push_field(lua, gateway, entry.field);
+        2
+    }
+}
+
+/// `tostring(key)` on 20.
+unsafe extern "C-unwind" fn key_text(lua: Lua) -> c_int {
+    // SAFETY: as for step_by_iterator, which made the userdata.
+    unsafe {
+        let (_, table) = here(lua);
+        let place = lua_touserdata(lua, 1).cast::<usize>();
+        match place.as_ref().and_then(|place| table.entries.get(*place)) {
+            Some(entry) => {
+                lua_pushstring(lua, entry.name.as_ptr());
+            }
+            None => lua_pushnil(lua),
+        }
+        1
+    }
+}
+
+/// `#map`.
+unsafe extern "C-unwind" fn length(lua: Lua) -> c_int {
+    // SAFETY: as for index.
+    unsafe {
+        let (_, table) = here(lua);
+        lua_pushinteger(lua, i64::try_from(table.entries.len()).unwrap_or_default());
+        1
+    }
+}
+
+/// What these tables do not allow: writing, and walking or measuring what is no map. On 16 this throws too.
+unsafe extern "C-unwind" fn refuse(lua: Lua) -> c_int {
+    // SAFETY: as for index.
+    unsafe {
+        let (gateway, table) = here(lua);
+        trespass(lua, gateway, table, b" was walked, measured or written")
+    }
+}
