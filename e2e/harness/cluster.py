@@ -135,7 +135,8 @@ class Cluster:
     def put_script(self, text, context="postRequest", tenant=None):
         """Uploads a script, as an administrator does."""
         self.machine.path("/ceph/script.lua").write_text(text)
-        extra = [f"--tenant={tenant}"] if tenant else []
+        # 16 and 18 take no tenant without a user.
+        extra = [f"--tenant={tenant}", f"--uid={tenant}$any"] if tenant else []
         self.admin("script", "put", "--infile=/ceph/script.lua", f"--context={context}", *extra)
 
     def s3(self, access="test", secret="test", **options):
