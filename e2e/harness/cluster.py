@@ -121,8 +121,8 @@ class Cluster:
         return True
 
     def stop_gateway(self, number=signal.SIGTERM):
-        """Ends radosgw; returns its exit status."""
-        return self.gateway.stop(number, timeout=60)
+        """Ends radosgw; returns its exit status. 20.2 sleeps up to a minute on the way."""
+        return self.gateway.stop(number, timeout=180)
 
     def restart_gateway(self, **arguments):
         self.stop_gateway()
