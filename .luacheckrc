@@ -3,4 +3,5 @@ max_line_length = 120
 exclude_files = { "build", "dist", "target" }
 files["spec"] = { std = "lua53+lua54+busted" }
 files["examples"] = { read_globals = { "Request", "RGW", "RGWDebugLog", "RGW_ABORT_REQUEST" } }
+files["e2e"] = { read_globals = { "Request", "RGW_ABORT_REQUEST" } }
 files["**/*.rockspec"] = { std = "+rockspec" }

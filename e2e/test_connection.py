@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 
-from harness import Consumer, wait_until
+from harness import Broker, Consumer, wait_until
 from harness.cluster import script
 
 
@@ -137,6 +137,32 @@ def test_a_gateway_whose_broker_is_away_ends_and_says_what_is_lost(cluster, s3, 
     put_many(cluster, 20, clients=2)
     assert cluster.stop_gateway() == 0
     assert f"the process ends with messages for {broker.url} undelivered" in cluster.journal()
+
+
+def test_a_user_without_an_inbox_publishes_unconfirmed(cluster, s3):
+    """What the broker refuses is told in the journal, and nothing is sent again and again."""
+    users = """
+        no_auth_user: gateway
+        authorization: { users: [
+            { user: gateway, password: x, permissions: { publish: "s3.>", subscribe: "none" } },
+            { user: reader, password: x },
+        ] }
+    """
+    broker = Broker(cluster.machine, name="limited", config=users).start()
+    consumer = Consumer(broker, user="reader", password="x")
+    try:
+        cluster.put_script(script(broker.url))
+        for number in range(3):
+            put_many(cluster, 20, clients=2, prefix=f"round{number}-")
+        events = consumer.wait(60)
+        assert len({event.headers["Nats-Msg-Id"] for event in events}) == 60
+        time.sleep(1)
+        assert len(consumer.events) == 60
+        assert "Permissions Violation" in cluster.journal()
+        assert "events are not confirmed" in cluster.journal()
+    finally:
+        consumer.close()
+        broker.end()
 
 
 def test_two_consumers_see_what_one_sees(cluster, s3, broker, consumer):

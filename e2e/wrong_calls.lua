@@ -23,7 +23,8 @@ local values = {
   NOTHING, true, false, 0, -1, math.mininteger, 1.5, 0 / 0, 1 / 0, "", "a.b", "a..b", "nats://127.0.0.1:1",
   "\0", "\255\254", ("x"):rep(5000), {}, cyclic, deep, wide, { url = "nats://127.0.0.1:1" }, { url = 1, x = 2 },
   trap("text"), trap({}), trap(nil), print, coroutine.create(print), io.stdout, handle, closed, nats,
-  Request, Request.HTTP, Request.Response, Request.HTTP.Metadata, Request.Tags, Request.Environment, Request.Bucket or {},
+  Request, Request.HTTP, Request.Response, Request.HTTP.Metadata, Request.Tags, Request.Environment,
+  Request.Bucket or {},
   Request.Object or {}, Request.ObjectOwner, Request.ZoneGroup,
 }
 local functions = { notify = nats.notify, connect = nats.connect, status = nats.status }

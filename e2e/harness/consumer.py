@@ -41,12 +41,18 @@ async def _quiet(error):
 class Consumer:
     """Collects what comes in under a subject."""
 
-    def __init__(self, broker, subject="s3.>", name="consumer"):
+    def __init__(self, broker, subject="s3.>", name="consumer", **options):
         self.events = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        options = {"name": name, "max_reconnect_attempts": -1, "reconnect_time_wait": 0.1, "error_cb": _quiet}
+        options = {
+            "name": name,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.1,
+            "error_cb": _quiet,
+            **options,
+        }
         self._client = self._run(nats.connect(broker.url, **options))
         if subject:
             self._run(self._client.subscribe(subject, cb=self._take))

@@ -151,6 +151,9 @@ impl Link {
 
     /// Waits until the server has read all that was sent on the connection `epoch`, or until that connection is lost.
     async fn confirm(&mut self, epoch: u64) -> Result<(), Interrupted> {
+        if self.signals.unconfirmable.load(Ordering::Relaxed) {
+            return self.flush().await;
+        }
         let mut marker = self.mark().await?;
         loop {
             let deadline = tokio::time::sleep(self.ack_timeout);
@@ -164,8 +167,7 @@ impl Link {
                 },
                 () = self.signals.changed.notified() => {
                     if self.signals.unconfirmable.load(Ordering::Relaxed) {
-                        // The server refuses our inbox; what is left is async-nats' own word that all is written.
-                        return self.client.flush().await.map_err(|_| Interrupted::Link);
+                        return self.flush().await;
                     }
                     if self.epoch() != epoch || self.client.connection_state() != State::Connected {
                         return Err(Interrupted::Connection);
@@ -181,6 +183,11 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Where the server refuses us an inbox: async-nats' own word that all is written to the socket.
+    async fn flush(&self) -> Result<(), Interrupted> {
+        self.client.flush().await.map_err(|_| Interrupted::Link)
     }
 
     /// Sends a new marker to our own inbox; returns what it looks like.
@@ -232,8 +239,10 @@ fn tell(event: Event, signals: &Signals, connects: &AtomicU64, observer: &dyn Ob
             let text = error.to_string();
             if text.to_ascii_lowercase().contains("permissions violation") && text.contains("_INBOX") {
                 signals.unconfirmable.store(true, Ordering::Relaxed);
+                observer.trouble(&format!("{text}: without _INBOX.> events are not confirmed, and can be lost"));
+            } else {
+                observer.trouble(&text);
             }
-            observer.trouble(&text);
         }
         Event::ClientError(error) => observer.trouble(&error.to_string()),
         Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
