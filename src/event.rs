@@ -2,15 +2,15 @@
 //!
 //! Pure: no clock and no I/O; the time and the sequence are arguments. Knows neither Lua nor NATS' connections.
 
-mod notification;
 mod operation;
 mod record;
 mod request;
+mod rule;
 mod subject;
 
-pub use notification::Notification;
 pub use operation::Operation;
 pub use request::{Map, Release, Request, Text};
+pub use rule::{Configuration, Rule};
 pub use subject::{Template, check as check_subject};
 
 use crate::error::Error;
@@ -25,19 +25,19 @@ pub struct Moment {
     pub sequence: u64,
 }
 
-/// The message of a request under a notification; none if the request is not one that is notified of.
+/// The message of a request under a rule; none if the rule does not fit it.
 ///
 /// # Errors
 /// `bad_subject`, if the subject would be longer than NATS takes.
-pub fn message(request: &Request, notification: &Notification, moment: Moment) -> Result<Option<Message>, Error> {
-    let Some(operation) = request.event() else { return Ok(None) };
+pub fn message(request: &Request, rule: &Rule, moment: Moment) -> Result<Option<Message>, Error> {
+    let Some(operation) = request.event().filter(|operation| rule.fits(request, operation)) else { return Ok(None) };
     let event = operation.event_name();
-    let subject = notification.subject.fill(request, event, &notification.id)?;
-    let payload = record::encode(request, operation, notification, moment)?;
+    let subject = rule.subject.fill(request, event, &rule.id)?;
+    let payload = record::encode(request, operation, rule, moment)?;
     let id = match request.text(Text::Id) {
         // No gateway gave this request: nothing but its own number tells it from the next one.
-        none if none.is_empty() => format!("{:016X}/{event}/{}", moment.sequence, notification.id),
-        id => format!("{id}/{event}/{}", notification.id),
+        none if none.is_empty() => format!("{:016X}/{event}/{}", moment.sequence, rule.id),
+        id => format!("{id}/{event}/{}", rule.id),
     };
     let headers = vec![("Nats-Msg-Id".into(), id), ("Content-Type".into(), "application/json".into())];
     Ok(Some(Message::new(subject, headers, payload)?))

@@ -3,6 +3,7 @@
 //! Lua states come and go with each request, on any thread; nothing of theirs is kept here. These are the only statics of
 //! the library. A forked child has none of its parent's threads, so it starts anew: see [`forked`].
 
+mod configurations;
 mod runtime;
 
 pub use runtime::pin;
@@ -10,9 +11,10 @@ pub use runtime::pin;
 use crate::config::Endpoint;
 use crate::delivery::{Connection, courier};
 use crate::error::{Code, Error};
-use crate::event::Moment;
+use crate::event::{self, Configuration, Moment, Operation, Request};
 use crate::log;
 use crate::value::Value;
+use configurations::{Configurations, Use};
 use runtime::Runtime;
 use std::collections::HashMap;
 use std::ptr;
@@ -33,12 +35,15 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 static HANDLERS: AtomicBool = AtomicBool::new(false);
 /// The last sequence number given out.
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+/// The events that some configuration asks for, by bit; RGW's own always.
+static WANTED: AtomicU32 = AtomicU32::new(0);
 /// Requests that were seen and were no event.
 static IGNORED: AtomicU64 = AtomicU64::new(0);
 
 struct Process {
     runtime: Runtime,
     connections: Mutex<HashMap<Endpoint, Arc<Connection>>>,
+    configurations: Configurations,
     ending: AtomicBool,
 }
 
@@ -82,7 +87,12 @@ fn start() -> Result<&'static Process, Error> {
     }
     let runtime = Runtime::start()
         .map_err(|error| Error::new(Code::Memory, format!("the thread rgw_nats can't be started: {error}")))?;
-    let process = Process { runtime, connections: Mutex::default(), ending: AtomicBool::new(false) };
+    let process = Process {
+        runtime,
+        connections: Mutex::default(),
+        configurations: Configurations::new(),
+        ending: AtomicBool::new(false),
+    };
     let process: &'static Process = Box::leak(Box::new(process));
     PROCESS.store(ptr::from_ref(process).cast_mut(), Ordering::Release);
     Ok(process)
@@ -165,9 +175,73 @@ pub fn moment() -> Moment {
     Moment { nanos, sequence: next(last.unwrap_or_default()) }
 }
 
-/// Counts a request that was no event.
-pub fn ignored() {
-    IGNORED.fetch_add(1, Ordering::Relaxed);
+/// Notifies of a request by a configuration: a table, or the path of a file. Does not block; a file is read on our thread,
+/// the first time as well, and the request is kept until then.
+///
+/// # Errors
+/// `bad_argument` and `bad_config`, by the configuration; `bad_subject`, `too_large`, `queue_full`, `closed`.
+pub fn notify(request: Request, source: &Value) -> Result<(), Error> {
+    let Value::String(_) = source else {
+        return publish(&request, moment(), &configurations::from_table(source)?);
+    };
+    let process = process()?;
+    let file = process.configurations.file(source.text().unwrap_or_default())?;
+    if file.is_due(process.configurations.now_ms()) {
+        let file = file.clone();
+        process.runtime.spawn(async move {
+            // A disk can hang; that must not hold up what is sent.
+            let looked = tokio::task::spawn_blocking(move || {
+                for (request, moment) in file.look(want) {
+                    let Use::Now(configuration) = file.configuration(|| (Request::default(), moment))? else {
+                        continue;
+                    };
+                    publish(&request, moment, &configuration)?;
+                }
+                Ok::<(), Error>(())
+            });
+            if let Ok(Err(error)) = looked.await {
+                log::line(format_args!("{error}"));
+            }
+        });
+    }
+    let mut kept = Some(request);
+    let moment = moment();
+    match file.configuration(|| (kept.take().unwrap_or_default(), moment))? {
+        Use::Now(configuration) => publish(&kept.unwrap_or_default(), moment, &configuration),
+        Use::Later => Ok(()),
+    }
+}
+
+/// Whether a configuration file that is in force asks for the events of an operation, or could: RGW's own count always.
+pub fn is_wanted(operation: &Operation) -> bool {
+    operation.is_native() || WANTED.load(Ordering::Relaxed) & operation.bit() != 0
+}
+
+/// Notes that events are asked for.
+fn want(configuration: &Configuration) {
+    for rule in &configuration.rules {
+        WANTED.fetch_or(rule.events(), Ordering::Relaxed);
+    }
+}
+
+/// Publishes what the rules of a configuration make of a request: the events of all rules, whatever becomes of each.
+fn publish(request: &Request, moment: Moment, configuration: &Configuration) -> Result<(), Error> {
+    let mut result = Ok(());
+    let mut fitted = false;
+    for rule in &configuration.rules {
+        let published = event::message(request, rule, moment).and_then(|message| match message {
+            Some(message) => {
+                fitted = true;
+                connection(&configuration.endpoint)?.publish(message)
+            }
+            None => Ok(()),
+        });
+        result = result.and(published);
+    }
+    if !fitted && result.is_ok() {
+        IGNORED.fetch_add(1, Ordering::Relaxed);
+    }
+    result
 }
 
 /// All that is known, without a secret, as `status()` shows it.
@@ -178,6 +252,7 @@ pub fn status() -> Value {
     Value::record([
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("ignored", IGNORED.load(Ordering::Relaxed).into()),
+        ("configurations", running().map_or_else(|| Value::list([]), |process| process.configurations.status())),
         ("connections", Value::list(connections.iter().map(|connection| connection.status()))),
     ])
 }

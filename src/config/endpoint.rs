@@ -1,7 +1,7 @@
 //! Where to connect to, and how: the key of the registry.
 
-use super::Fields;
-use crate::error::Error;
+use super::{Fields, refuse};
+use crate::error::{Code, Error};
 use crate::value::Value;
 use std::fmt;
 use url::Url;
@@ -27,16 +27,16 @@ impl Server {
     fn parse(text: &str, cleartext: bool) -> Result<Server, String> {
         // What is wrong is said without repeating the URL: it may hold a password.
         let url = if text.contains("://") { text.to_owned() } else { format!("nats://{text}") };
-        let parsed = Url::parse(&url).map_err(|error| format!("a server's URL is malformed: {error}"))?;
-        let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or("a server's URL has no host")?;
+        let parsed = Url::parse(&url).map_err(|error| format!("is malformed: {error}"))?;
+        let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or("has no host")?;
         let scheme = parsed.scheme();
         if !["nats", "tls", "ws", "wss"].contains(&scheme) {
-            return Err(format!("a server's URL must begin with nats://, tls://, ws:// or wss://, not {scheme}://"));
+            return Err(format!("must begin with nats://, tls://, ws:// or wss://, not {scheme}://"));
         }
         let secret = !parsed.username().is_empty() || parsed.password().is_some();
         if secret && !cleartext && matches!(scheme, "nats" | "ws") {
             return Err(format!(
-                "the URL of {host} has a user or a token in it that {scheme}:// would send in clear text; \
+                "of {host} has a user or a token in it that {scheme}:// would send in clear text; \
                  use tls:// or wss://, or set allow_cleartext_secrets"
             ));
         }
@@ -101,10 +101,18 @@ impl Endpoint {
     /// # Errors
     /// `bad_argument` if `options` is no table, `bad_config` with everything that is wrong.
     pub fn from_arguments(servers: &Value, options: &Value) -> Result<Endpoint, Error> {
-        let mut fields = Fields::new("options", options)?;
+        if !matches!(options, Value::Nil | Value::Table(_)) {
+            return Err(Error::new(Code::BadArgument, format!("options must be a table, got {}", options.kind())));
+        }
+        let mut fields = Fields::new("", options);
         let endpoint = Endpoint::read(Some(servers), &mut fields);
-        fields.finish("options")?;
+        refuse(&fields.finish())?;
         Ok(endpoint)
+    }
+
+    /// Whether a URL has a user or a token in it.
+    pub fn has_secret(&self) -> bool {
+        self.servers.iter().any(|server| server.url.contains('@'))
     }
 
     /// The servers as one text without secrets.
@@ -129,29 +137,29 @@ fn read_servers(value: Option<&Value>, cleartext: bool, fields: &mut Fields<'_>)
             }
         },
         None => {
-            fields.problem("url is missing: give the broker's, such as nats://127.0.0.1:4222");
+            fields.problem("url", "is missing: give the broker's, such as nats://127.0.0.1:4222");
             return Vec::new();
         }
     };
     if texts.is_empty() || texts.len() > MAX_SERVERS {
-        fields.problem(format!("url must list 1 to {MAX_SERVERS} servers, not {}", texts.len()));
+        fields.problem("url", format!("must list 1 to {MAX_SERVERS} servers, not {}", texts.len()));
         return Vec::new();
     }
     let mut servers = Vec::new();
     for text in texts {
         match text.trim() {
             text if text.is_empty() || text.len() > MAX_URL => {
-                fields.problem(format!("each server must be a URL of 1 to {MAX_URL} bytes"));
+                fields.problem("url", format!("must have URLs of 1 to {MAX_URL} bytes"));
             }
             text => match Server::parse(text, cleartext) {
                 Ok(server) => servers.push(server),
-                Err(problem) => fields.problem(problem),
+                Err(problem) => fields.problem("url", problem),
             },
         }
     }
     let websockets = servers.iter().filter(|server| server.shown.starts_with("ws")).count();
     if websockets != 0 && websockets != servers.len() {
-        fields.problem("ws:// and wss:// servers can't be listed with nats:// and tls:// ones");
+        fields.problem("url", "can't list ws:// and wss:// servers with nats:// and tls:// ones");
     }
     servers
 }
@@ -194,7 +202,7 @@ mod tests {
     #[test]
     fn secrets_over_clear_text_must_be_allowed() {
         let error = endpoint(Value::from("nats://token@h:1"), Value::Nil).unwrap_err();
-        assert!(error.starts_with("bad_config: the URL of h has a user or a token"), "{error}");
+        assert!(error.starts_with("bad_config: url of h has a user or a token"), "{error}");
         assert!(endpoint(Value::from("tls://token@h:1"), Value::Nil).is_ok());
     }
 
@@ -203,12 +211,12 @@ mod tests {
         for (servers, part) in [
             (Value::Nil, "url must be a URL or a list of URLs, got nil"),
             (Value::Integer(1), "got number"),
-            (Value::from(""), "each server must be a URL"),
+            (Value::from(""), "url must have URLs of 1"),
             (Value::list([]), "url must list 1 to 64 servers, not 0"),
-            (Value::list([Value::Integer(1)]), "each server must be a URL"),
+            (Value::list([Value::Integer(1)]), "url must have URLs of 1"),
             (Value::from("http://a"), "not http://"),
-            (Value::from("nats://"), "URL"),
-            (Value::from("ws://a,nats://b"), "can't be listed with"),
+            (Value::from("nats://"), "url has no host"),
+            (Value::from("ws://a,nats://b"), "can't list ws://"),
         ] {
             let error = endpoint(servers, Value::Nil).unwrap_err();
             assert!(error.contains(part), "{part} is not in {error}");

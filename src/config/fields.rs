@@ -4,28 +4,58 @@ use crate::error::{Code, Error};
 use crate::value::Value;
 use std::ops::RangeInclusive;
 
+/// Something that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: keys with dots between, such as `notification[2].subject`; empty for the whole.
+    pub path: String,
+    /// What, as a sentence that names the key.
+    pub text: String,
+}
+
+/// All problems as one error.
+///
+/// # Errors
+/// `bad_config`, if there is any.
+pub fn refuse(problems: &[Problem]) -> Result<(), Error> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let texts: Vec<&str> = problems.iter().map(|problem| problem.text.as_str()).collect();
+    Err(Error::new(Code::BadConfig, texts.join("; ")))
+}
+
 /// A table of options that is being read. Each getter takes one key; [`Fields::finish`] refuses the keys that are left.
 pub struct Fields<'v> {
+    path: String,
     table: &'v [(Value, Value)],
     known: Vec<&'static str>,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 impl<'v> Fields<'v> {
-    /// Starts on a table, or on nothing at all.
-    ///
-    /// # Errors
-    /// `bad_argument`, if `value` is something else.
-    pub fn new(what: &str, value: &'v Value) -> Result<Fields<'v>, Error> {
-        let table = match value {
-            Value::Nil => &[],
-            Value::Table(entries) => entries.as_slice(),
+    /// Starts on a table, or on nothing at all; `path` is where it is, empty for the whole. What is no table has no keys,
+    /// and is noted as a problem.
+    pub fn new(path: &str, value: &'v Value) -> Fields<'v> {
+        let mut fields = Fields { path: path.to_owned(), table: &[], known: Vec::new(), problems: Vec::new() };
+        match value {
+            Value::Nil => {}
+            Value::Table(entries) => fields.table = entries,
             other => {
-                let message = format!("{what} must be a table, got {}", other.kind());
-                return Err(Error::new(Code::BadArgument, message));
+                let text = format!("{path} must be a table, got {}", other.kind());
+                fields.problems.push(Problem { path: path.to_owned(), text });
             }
-        };
-        Ok(Fields { table, known: Vec::new(), problems: Vec::new() })
+        }
+        fields
+    }
+
+    /// Where a key is.
+    pub fn path(&self, key: &str) -> String {
+        match (self.path.as_str(), key) {
+            ("", key) => key.to_owned(),
+            (path, "") => path.to_owned(),
+            (path, key) => format!("{path}.{key}"),
+        }
     }
 
     /// The value of a key, which from now on is a known one.
@@ -34,9 +64,16 @@ impl<'v> Fields<'v> {
         self.table.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
-    /// Notes something that is wrong.
-    pub fn problem(&mut self, problem: impl Into<String>) {
-        self.problems.push(problem.into());
+    /// Notes what is wrong with a key; `text` goes on from the key's name.
+    pub fn problem(&mut self, key: &str, text: impl AsRef<str>) {
+        let path = self.path(key);
+        let text = format!("{path} {}", text.as_ref());
+        self.problems.push(Problem { path, text });
+    }
+
+    /// Takes over what is wrong in a table within this one.
+    pub fn adopt(&mut self, problems: Vec<Problem>) {
+        self.problems.extend(problems);
     }
 
     /// A text of at most `limit` bytes that has no control characters in it.
@@ -44,10 +81,10 @@ impl<'v> Fields<'v> {
         let value = self.value(key)?;
         match value.text() {
             Some(text) if text.len() > limit => {
-                self.problem(format!("{key} is longer than {limit} bytes"));
+                self.problem(key, format!("is longer than {limit} bytes"));
             }
             Some(text) if text.chars().any(char::is_control) => {
-                self.problem(format!("{key} has a control character in it"));
+                self.problem(key, "has a control character in it");
             }
             Some(text) => return Some(text),
             None => self.wrong_type(key, "a string", value),
@@ -71,7 +108,7 @@ impl<'v> Fields<'v> {
         match number {
             Some(number) if range.contains(&number) => number,
             _ => {
-                self.problem(format!("{key} must be a whole number from {} to {}", range.start(), range.end()));
+                self.problem(key, format!("must be a whole number from {} to {}", range.start(), range.end()));
                 default
             }
         }
@@ -96,17 +133,14 @@ impl<'v> Fields<'v> {
             other => other.kind(),
         };
         let kind = if value.text().is_some() { "string" } else { kind };
-        self.problem(format!("{key} must be {wanted}, got {kind}"));
+        self.problem(key, format!("must be {wanted}, got {kind}"));
     }
 
-    /// Ends the reading: all problems as one error, or nothing.
-    ///
-    /// # Errors
-    /// `bad_config`, which names each problem.
-    pub fn finish(mut self, what: &str) -> Result<(), Error> {
+    /// Ends the reading: all that is wrong, the keys that nobody knows among it.
+    pub fn finish(mut self) -> Vec<Problem> {
         for (key, _) in self.table {
             let Some(key) = key.text() else {
-                self.problems.push(format!("a key of {what} is a {}, not a name", key.kind()));
+                self.problem("", format!("has a {} as key, where a name is wanted", key.kind()));
                 continue;
             };
             if self.known.contains(&key) {
@@ -114,15 +148,14 @@ impl<'v> Fields<'v> {
             }
             let shown: String = key.chars().take(40).filter(|c| !c.is_control()).collect();
             let near = self.known.iter().map(|known| (strsim::damerau_levenshtein(known, &shown), known)).min();
-            self.problems.push(match near {
+            let text = match near {
                 Some((distance, known)) if distance <= 3 => format!("unknown key {shown}; did you mean {known}?"),
                 _ => format!("unknown key {shown}; known are {}", self.known.join(", ")),
-            });
+            };
+            let place = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
+            self.problems.push(Problem { path: self.path(key), text: format!("{place}{text}") });
         }
-        if self.problems.is_empty() {
-            return Ok(());
-        }
-        Err(Error::new(Code::BadConfig, self.problems.join("; ")))
+        self.problems
     }
 }
 
@@ -143,11 +176,11 @@ mod tests {
             ("sise", Value::Integer(1)),
             ("whatever", Value::Boolean(true)),
         ]);
-        let mut fields = Fields::new("options", &value).unwrap();
+        let mut fields = Fields::new("", &value);
         assert_eq!(fields.text("url", 10), None);
         assert_eq!(fields.text("name", 10), None);
         assert_eq!(fields.integer("size", 1..=5, 3), 3);
-        let message = fields.finish("options").unwrap_err().to_string();
+        let message = refuse(&fields.finish()).unwrap_err().to_string();
         for part in [
             "bad_config: url must be a string, got number",
             "name has a control character",
@@ -162,14 +195,14 @@ mod tests {
     #[test]
     fn a_whole_float_is_a_whole_number() {
         let value = table(&[("size", Value::Number(4.0))]);
-        let mut fields = Fields::new("options", &value).unwrap();
+        let mut fields = Fields::new("", &value);
         assert_eq!(fields.integer("size", 1..=5, 3), 4);
-        assert_eq!(fields.finish("options"), Ok(()));
+        assert_eq!(fields.finish(), []);
     }
 
     #[test]
     fn something_else_than_a_table_is_refused() {
-        let error = Fields::new("options", &Value::Boolean(true)).err().unwrap();
-        assert_eq!(error.to_string(), "bad_argument: options must be a table, got boolean");
+        let problems = Fields::new("filter", &Value::Boolean(true)).finish();
+        assert_eq!(problems[0].text, "filter must be a table, got boolean");
     }
 }

@@ -1,41 +1,85 @@
-//! Which of RGW's operations change an object, and what RGW calls the event (rgw-lua.md 3e).
+//! RGW's operations that a script can see, and what the events of them are called.
 
-/// An operation that RGW itself notifies of and that Lua can see.
+/// An operation that can be notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// `put_obj`, unless it is a part of an upload.
-    Put,
-    /// `post_obj`: an upload by a browser's form.
-    Post,
-    /// `copy_obj`.
-    Copy,
-    /// `complete_multipart`.
-    CompleteMultipartUpload,
-    /// `delete_obj`.
-    Delete,
+pub struct Operation {
+    /// `Request.RGWOp`.
+    rgw: &'static str,
+    /// `Request.HTTP.Method`, where that decides; else empty.
+    method: &'static str,
+    /// The record's `eventName`: the event type without `s3:`.
+    event: &'static str,
+    /// Whether RGW has this event too. The others must be asked for by name.
+    native: bool,
+    /// What the operation is on.
+    target: Target,
 }
 
+/// What an operation is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An object: `Request.Object` has a name.
+    Object,
+    /// A bucket.
+    Bucket,
+}
+
+const fn native(rgw: &'static str, event: &'static str) -> Operation {
+    Operation { rgw, method: "", event, native: true, target: Target::Object }
+}
+
+const fn beyond(rgw: &'static str, event: &'static str) -> Operation {
+    Operation { rgw, method: "", event, native: false, target: Target::Object }
+}
+
+/// The operations: first those that RGW itself notifies of (rgw-lua.md 3e), then those beyond. The names of the latter are
+/// AWS' where AWS has the event, and MinIO's or of their kind where it has not.
+pub const OPERATIONS: [Operation; 16] = [
+    native("put_obj", "ObjectCreated:Put"),
+    native("post_obj", "ObjectCreated:Post"),
+    native("copy_obj", "ObjectCreated:Copy"),
+    native("complete_multipart", "ObjectCreated:CompleteMultipartUpload"),
+    native("delete_obj", "ObjectRemoved:Delete"),
+    beyond("put_obj_tags", "ObjectTagging:Put"),
+    beyond("delete_obj_tags", "ObjectTagging:Delete"),
+    beyond("put_acls", "ObjectAcl:Put"),
+    beyond("restore_obj", "ObjectRestore:Post"),
+    beyond("put_obj_retention", "ObjectRetention:Put"),
+    beyond("put_obj_legal_hold", "ObjectLegalHold:Put"),
+    beyond("put_obj_metadata", "ObjectMetadata:Put"),
+    Operation { method: "GET", ..beyond("get_obj", "ObjectAccessed:Get") },
+    Operation { method: "HEAD", ..beyond("get_obj", "ObjectAccessed:Head") },
+    Operation { target: Target::Bucket, ..beyond("create_bucket", "BucketCreated:Put") },
+    Operation { target: Target::Bucket, ..beyond("delete_bucket", "BucketRemoved:Delete") },
+];
+
 impl Operation {
-    /// The operation of `Request.RGWOp`.
-    pub fn from_rgw(name: &[u8]) -> Option<Operation> {
-        match name {
-            b"put_obj" => Some(Operation::Put),
-            b"post_obj" => Some(Operation::Post),
-            b"copy_obj" => Some(Operation::Copy),
-            b"complete_multipart" => Some(Operation::CompleteMultipartUpload),
-            b"delete_obj" => Some(Operation::Delete),
-            _ => None,
-        }
+    /// The operation of `Request.RGWOp` and `Request.HTTP.Method`.
+    pub fn of(name: &[u8], method: &[u8]) -> Option<&'static Operation> {
+        let fits = |operation: &&Operation| {
+            operation.rgw.as_bytes() == name && (operation.method.is_empty() || operation.method.as_bytes() == method)
+        };
+        OPERATIONS.iter().find(fits)
     }
 
-    /// The record's `eventName`: RGW's event type without `s3:`.
-    pub fn event_name(self) -> &'static str {
-        match self {
-            Operation::Put => "ObjectCreated:Put",
-            Operation::Post => "ObjectCreated:Post",
-            Operation::Copy => "ObjectCreated:Copy",
-            Operation::CompleteMultipartUpload => "ObjectCreated:CompleteMultipartUpload",
-            Operation::Delete => "ObjectRemoved:Delete",
-        }
+    /// The record's `eventName`: the event type without `s3:`.
+    pub fn event_name(&self) -> &'static str {
+        self.event
+    }
+
+    /// A bit that no other operation has.
+    pub fn bit(&self) -> u32 {
+        let place = OPERATIONS.iter().position(|known| known == self).and_then(|place| u32::try_from(place).ok());
+        place.and_then(|place| 1_u32.checked_shl(place)).unwrap_or_default()
+    }
+
+    /// Whether RGW has this event too.
+    pub fn is_native(&self) -> bool {
+        self.native
+    }
+
+    /// What it is on.
+    pub fn target(&self) -> Target {
+        self.target
     }
 }

@@ -1,7 +1,7 @@
 //! The record: RGW's own, name for name and in its order (rgw-lua.md 4), as compact JSON.
 
 use super::request::{Map, Release, Request, Text};
-use super::{Moment, Notification, Operation};
+use super::{Moment, Operation, Rule};
 use crate::error::{Code, Error};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -94,12 +94,7 @@ fn pairs(map: &Map) -> Vec<Pair<'_>> {
 ///
 /// # Errors
 /// `internal`, if JSON can't hold it; no input is known that leads there.
-pub fn encode(
-    request: &Request,
-    operation: Operation,
-    notification: &Notification,
-    moment: Moment,
-) -> Result<Vec<u8>, Error> {
+pub fn encode(request: &Request, operation: &Operation, rule: &Rule, moment: Moment) -> Result<Vec<u8>, Error> {
     let zone_group = request.text(Text::ZoneGroup);
     // 16 leaves the region empty in both places.
     let region = if request.release == Release::Pacific { "" } else { zone_group.as_ref() };
@@ -117,7 +112,7 @@ pub fn encode(
         response_elements: ResponseElements { request_id: request.text(Text::Id), host_id: request.text(Text::RgwId) },
         s3: S3 {
             schema_version: "1.0",
-            configuration_id: &notification.id,
+            configuration_id: &rule.id,
             bucket: Bucket {
                 name: bucket.clone(),
                 owner_identity: Principal { principal_id: request.text(Text::BucketOwner) },
@@ -138,7 +133,7 @@ pub fn encode(
         },
         // RGW's ends in the eTag; ours in the sequencer, which is at hand and unique.
         event_id: format!("{seconds:010}.{micros:06}.{:016X}", moment.sequence),
-        opaque_data: &notification.opaque_data,
+        opaque_data: &rule.opaque_data,
     };
     serde_json::to_vec(&Envelope { records: [record] })
         .map_err(|error| Error::new(Code::Internal, format!("the record can't be written: {error}")))
@@ -171,7 +166,7 @@ fn event_time(given: &str, moment: Moment) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::message;
+    use crate::event::{Configuration, message};
     use crate::value::Value;
 
     const MOMENT: Moment = Moment { nanos: 1_795_331_934_454_048_123, sequence: 0x18EA_5B00_0000_0001 };
@@ -201,10 +196,12 @@ mod tests {
         request
     }
 
-    fn notification() -> Notification {
+    fn rule() -> Rule {
         let table =
             Value::record([("url", "nats://h:1".into()), ("id", "cfg-nbk".into()), ("opaque_data", "op@que".into())]);
-        Notification::from_table(&table).unwrap()
+        let (mut configuration, problems) = Configuration::read(&table);
+        assert_eq!(problems, []);
+        configuration.rules.remove(0)
     }
 
     #[test]
@@ -226,7 +223,7 @@ mod tests {
             .replace(r#""eTag":"5eb63bbbe01eeed093cb22bb8f5acdc3""#, r#""eTag":"""#)
             .replace("5E97026B3C3C101B", "18EA5B0000000001")
             .replace("454048.5eb63bbbe01eeed093cb22bb8f5acdc3", "454048.18EA5B0000000001");
-        let message = message(&request(), &notification(), MOMENT).unwrap().unwrap();
+        let message = message(&request(), &rule(), MOMENT).unwrap().unwrap();
         assert_eq!(std::str::from_utf8(&message.payload).unwrap(), ours);
         assert_eq!(message.subject, "s3.nbk.ObjectCreated:Put");
         let id = "a164264a-7680-4efe-9372-8c53f1f5dbca.4227.8864992342245288281/ObjectCreated:Put/cfg-nbk";
@@ -237,7 +234,7 @@ mod tests {
     fn sixteen_leaves_the_region_empty() {
         let mut request = request();
         request.release = Release::Pacific;
-        let message = message(&request, &notification(), MOMENT).unwrap().unwrap();
+        let message = message(&request, &rule(), MOMENT).unwrap().unwrap();
         let record: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
         assert_eq!(record["Records"][0]["awsRegion"], "");
         assert_eq!(record["Records"][0]["s3"]["bucket"]["arn"], "arn:aws:s3:::nbk");
@@ -255,7 +252,7 @@ mod tests {
         let mut request = request();
         request.set(Text::Key, b"a\xff\"\\\n\0b");
         request.metadata.add(b"x-amz-meta-\xfe", b"\xc3");
-        let message = message(&request, &notification(), MOMENT).unwrap().unwrap();
+        let message = message(&request, &rule(), MOMENT).unwrap().unwrap();
         let record: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
         assert_eq!(record["Records"][0]["s3"]["object"]["key"], "a\u{fffd}\"\\\n\0b");
     }

@@ -1,6 +1,6 @@
 //! A request as plain values: what the reader in the Lua layer fills and the rest of this layer looks at.
 
-use super::Operation;
+use super::operation::{Operation, Target};
 
 /// How much of one value is kept, in bytes. The longest that RGW takes: a key of 1,024, a header of 8,192.
 const MAX_TEXT: usize = 8192;
@@ -27,6 +27,8 @@ pub enum Release {
 pub enum Text {
     /// `Request.RGWOp`.
     RgwOp,
+    /// `Request.HTTP.Method`.
+    Method,
     /// `Request.Id`.
     Id,
     /// `Request.RGWId`.
@@ -134,17 +136,21 @@ impl Request {
         String::from_utf8_lossy(self.bytes(text))
     }
 
-    /// The operation that is notified of: one that changed an object and succeeded.
-    pub fn event(&self) -> Option<Operation> {
+    /// The operation that may be notified of: one that succeeded, on something that has a name.
+    pub fn event(&self) -> Option<&'static Operation> {
         let operation = self.candidate()?;
+        let named = match operation.target() {
+            Target::Object => Text::Key,
+            Target::Bucket => Text::Bucket,
+        };
         // A part of an upload is a put_obj too; the object comes to be with complete_multipart.
-        (!self.part && !self.bytes(Text::Key).is_empty()).then_some(operation)
+        (!self.part && !self.bytes(named).is_empty()).then_some(operation)
     }
 
-    /// Whether, by operation and status alone, the rest of the request is worth reading.
-    pub fn candidate(&self) -> Option<Operation> {
+    /// Whether, by operation, method and status alone, the rest of the request is worth reading.
+    pub fn candidate(&self) -> Option<&'static Operation> {
         // postRequest runs for failed and denied requests too (rgw-lua.md 1a).
-        let operation = Operation::from_rgw(self.bytes(Text::RgwOp))?;
+        let operation = Operation::of(self.bytes(Text::RgwOp), self.bytes(Text::Method))?;
         (200..300).contains(&self.status).then_some(operation)
     }
 }
@@ -162,9 +168,10 @@ mod tests {
 
     #[test]
     fn only_what_succeeded_and_changed_an_object_is_an_event() {
-        assert_eq!(request("put_obj", 200).event(), Some(Operation::Put));
-        assert_eq!(request("delete_obj", 204).event(), Some(Operation::Delete));
-        for (op, status) in [("put_obj", 403), ("put_obj", 0), ("put_obj", 301), ("get_obj", 200), ("", 200)] {
+        let name = |op, status| request(op, status).event().map(Operation::event_name);
+        assert_eq!(name("put_obj", 200), Some("ObjectCreated:Put"));
+        assert_eq!(name("delete_obj", 204), Some("ObjectRemoved:Delete"));
+        for (op, status) in [("put_obj", 403), ("put_obj", 0), ("put_obj", 301), ("list_bucket", 200), ("", 200)] {
             assert_eq!(request(op, status).event(), None, "{op} {status}");
         }
     }

@@ -49,10 +49,10 @@ impl Template {
             if !literal.is_empty() {
                 parts.push(Part::Literal(literal.to_owned()));
             }
-            let (name, after) = after.split_once('}').ok_or_else(|| format!("subject {text} has a {{ without }}"))?;
+            let (name, after) = after.split_once('}').ok_or_else(|| format!("{text} has a {{ without }}"))?;
             let Some((_, part)) = VARIABLES.iter().find(|(known, _)| *known == name) else {
                 let known: Vec<&str> = VARIABLES.iter().map(|(name, _)| *name).collect();
-                return Err(format!("subject {text} has the unknown {{{name}}}; known are {}", known.join(", ")));
+                return Err(format!("{text} has the unknown {{{name}}}; known are {}", known.join(", ")));
             };
             parts.push(part.clone());
             rest = after;
@@ -62,7 +62,7 @@ impl Template {
         }
         // A variable is never empty when it is filled, so that any letter can stand in for it in this check.
         let sample: String = parts.iter().map(|part| if let Part::Literal(text) = part { text } else { "x" }).collect();
-        check(&sample).map_err(|problem| format!("subject {text} {problem}"))?;
+        check(&sample).map_err(|problem| format!("{text} {problem}"))?;
         Ok(Template { parts })
     }
 

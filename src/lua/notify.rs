@@ -3,7 +3,7 @@
 use super::boundary::{Call, Function};
 use super::read::{self, bytes, refuse};
 use crate::error::{Code, Error};
-use crate::event::{self, Map, Notification, Operation, Release, Text};
+use crate::event::{self, Map, Release, Text};
 use crate::process;
 use crate::value::Value;
 use mlua::ffi::{self, lua_State};
@@ -28,11 +28,9 @@ impl Function for Notify {
     }
 
     fn work(call: &mut Call) -> Result<Value, Error> {
-        let notification = Notification::from_table(call.argument(1))?;
-        match event::message(&call.request, &notification, process::moment())? {
-            Some(message) => process::connection(&notification.endpoint)?.publish(message)?,
-            None => process::ignored(),
-        }
+        let request = std::mem::take(&mut call.request);
+        // The request is no value; the configuration is the first that was read.
+        process::notify(request, call.argument(1))?;
         Ok(Value::Boolean(true))
     }
 }
@@ -54,9 +52,16 @@ unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
             call.request.status = integer(state, c"HTTPStatusCode");
             pop(state);
         }
-        let Some(operation) = call.request.candidate() else { return };
         if table(state, index, c"HTTP") {
-            if operation == Operation::Put && table(state, -1, c"Parameters") {
+            text(state, -1, c"Method", call, Text::Method);
+            let Some(operation) = call.request.candidate() else { return };
+            // A table may ask for anything; of files it is known what they ask for.
+            let wanted = ffi::lua_type(state, 2) == ffi::LUA_TTABLE || process::is_wanted(operation);
+            if !wanted {
+                call.request = event::Request::default();
+                return;
+            }
+            if operation.event_name() == "ObjectCreated:Put" && table(state, -1, c"Parameters") {
                 ffi::lua_getfield(state, -1, c"uploadId".as_ptr());
                 call.request.part = ffi::lua_type(state, -1) != ffi::LUA_TNIL;
                 ffi::lua_settop(state, -3);
@@ -67,6 +72,7 @@ unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
             }
             pop(state);
         }
+        let Some(operation) = call.request.candidate() else { return };
         text(state, index, c"Id", call, Text::Id);
         text(state, index, c"RGWId", call, Text::RgwId);
         if table(state, index, c"ZoneGroup") {
@@ -80,7 +86,7 @@ unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
             call.request.size = integer(state, c"Size");
             pop(state);
         }
-        if operation == Operation::Copy && release > Release::Pacific {
+        if operation.event_name() == "ObjectCreated:Copy" && release > Release::Pacific {
             copied_size(state, index, call);
         }
         owner(state, index, release, call);

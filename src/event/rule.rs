@@ -1,0 +1,383 @@
+//! Rules: which requests are notified of, and how; RGW's notification configurations, with RGW's meanings.
+
+use super::Template;
+use super::operation::{OPERATIONS, Operation};
+use super::request::{Request, Text};
+use crate::config::{Endpoint, Fields, Problem};
+use crate::value::Value;
+use globset::{GlobBuilder, GlobMatcher};
+use regex::bytes::{Regex, RegexBuilder};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// How many rules a configuration can have.
+const MAX_RULES: usize = 10_000;
+/// How large a compiled pattern may be, in bytes, and how deep it may nest.
+const PATTERN_SIZE: usize = 1 << 20;
+const PATTERN_DEPTH: u32 = 50;
+
+/// A whole configuration: a broker, and the rules for it.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// The broker.
+    pub endpoint: Endpoint,
+    /// The rules; a request is notified of once for each that fits.
+    pub rules: Vec<Rule>,
+}
+
+/// Which events: a bit for each of [`OPERATIONS`].
+type Events = u32;
+
+/// One rule: a `[[notification]]`.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The record's `configurationId`, and part of the message's id. Default: `rgw_nats`.
+    pub id: String,
+    /// The record's `opaqueData`. Default: empty.
+    pub opaque_data: String,
+    /// The subject, a template. Default: `s3.{bucket}.{event}`.
+    pub subject: Template,
+    tenants: Vec<GlobMatcher>,
+    buckets: Vec<GlobMatcher>,
+    events: Events,
+    prefix: Vec<u8>,
+    suffix: Vec<u8>,
+    regex: Option<Regex>,
+    metadata: Vec<(Vec<u8>, Vec<u8>)>,
+    tags: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Configuration {
+    /// Reads a configuration: a broker with its options, and either a list `notification` or, where there is only one, the
+    /// keys of that one beside the broker's. All that is wrong comes back as problems.
+    pub fn read(table: &Value) -> (Configuration, Vec<Problem>) {
+        let mut fields = Fields::new("", table);
+        let servers = fields.value("url");
+        let endpoint = Endpoint::read(servers, &mut fields);
+        let mut rules = Vec::new();
+        match fields.value("notification") {
+            None => rules.push(Rule::read(&mut fields)),
+            Some(Value::Table(entries)) if entries.len() <= MAX_RULES => {
+                for (place, (_, entry)) in entries.iter().enumerate() {
+                    let mut inner = Fields::new(&format!("notification[{}]", place.saturating_add(1)), entry);
+                    rules.push(Rule::read(&mut inner));
+                    fields.adopt(inner.finish());
+                }
+                if rules.is_empty() {
+                    fields.problem("notification", "is empty: nothing would be notified of");
+                }
+            }
+            Some(Value::Table(_)) => fields.problem("notification", format!("has more than {MAX_RULES} entries")),
+            Some(other) => fields.wrong_type("notification", "a list of tables, [[notification]]", other),
+        }
+        for (place, rule) in rules.iter().enumerate() {
+            // The id is part of a message's id: two that share it would take each other's place in a stream.
+            if rules.iter().take(place).any(|other| other.id == rule.id) {
+                let key = format!("notification[{}].id", place.saturating_add(1));
+                fields.problem(&key, format!("is {} as in another notification; ids must differ", rule.id));
+            }
+        }
+        (Configuration { endpoint, rules }, fields.finish())
+    }
+}
+
+impl Rule {
+    fn read(fields: &mut Fields<'_>) -> Rule {
+        let subject = fields.text("subject", 1024).unwrap_or("s3.{bucket}.{event}");
+        let subject = Template::parse(subject).unwrap_or_else(|problem| {
+            fields.problem("subject", problem);
+            Template::default()
+        });
+        let id = fields.text("id", 256).unwrap_or("rgw_nats").to_owned();
+        let opaque_data = fields.text("opaque_data", 4096).unwrap_or_default().to_owned();
+        let events = events(fields);
+        let (tenants, buckets) = (globs(fields, "tenant"), globs(fields, "bucket"));
+        let mut rule = Rule {
+            id,
+            opaque_data,
+            subject,
+            tenants,
+            buckets,
+            events,
+            prefix: Vec::new(),
+            suffix: Vec::new(),
+            regex: None,
+            metadata: Vec::new(),
+            tags: Vec::new(),
+        };
+        if let Some(filter) = fields.value("filter") {
+            let mut inner = Fields::new(&fields.path("filter"), filter);
+            rule.read_filter(&mut inner);
+            fields.adopt(inner.finish());
+        }
+        rule
+    }
+
+    fn read_filter(&mut self, fields: &mut Fields<'_>) {
+        self.prefix = fields.text("prefix", 1024).unwrap_or_default().as_bytes().to_vec();
+        self.suffix = fields.text("suffix", 1024).unwrap_or_default().as_bytes().to_vec();
+        if let Some(pattern) = fields.text("regex", 4096) {
+            // RGW matches the whole key, as std::regex_match does.
+            let built = RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
+                .size_limit(PATTERN_SIZE)
+                .nest_limit(PATTERN_DEPTH)
+                .build();
+            match built {
+                Ok(regex) => self.regex = Some(regex),
+                Err(error) => {
+                    let lines: Vec<String> = error.to_string().lines().map(|line| line.trim().to_owned()).collect();
+                    fields.problem("regex", format!("is no pattern: {}", lines.last().cloned().unwrap_or_default()));
+                }
+            }
+        }
+        self.metadata = pairs(fields, "metadata");
+        for (key, _) in &mut self.metadata {
+            // RGW has these in lower case, whatever the client wrote.
+            key.make_ascii_lowercase();
+        }
+        if self.metadata.iter().any(|(key, _)| !key.starts_with(b"x-amz-meta-")) {
+            fields.problem("metadata", "has a name that does not begin with x-amz-meta-");
+        }
+        self.tags = pairs(fields, "tags");
+    }
+
+    /// Whether a request that is an event of `operation` is to be notified of. All that is given must fit.
+    pub fn fits(&self, request: &Request, operation: &Operation) -> bool {
+        let one_of = |globs: &[GlobMatcher], text| {
+            let text = Path::new(OsStr::from_bytes(request.bytes(text)));
+            globs.is_empty() || globs.iter().any(|glob| glob.is_match(text))
+        };
+        let key = request.bytes(Text::Key);
+        let has =
+            |wanted: &[(Vec<u8>, Vec<u8>)], map: &super::Map| wanted.iter().all(|pair| map.entries().contains(pair));
+        self.events & operation.bit() != 0
+            && one_of(&self.buckets, Text::Bucket)
+            && one_of(&self.tenants, Text::Tenant)
+            && key.starts_with(&self.prefix)
+            && key.ends_with(&self.suffix)
+            && self.regex.as_ref().is_none_or(|regex| regex.is_match(key))
+            && has(&self.metadata, &request.metadata)
+            && has(&self.tags, &request.tags)
+    }
+
+    /// Its events: the bits of the operations.
+    pub fn events(&self) -> u32 {
+        self.events
+    }
+}
+
+/// The events that RGW has: what no list of events stands for.
+fn native() -> Events {
+    OPERATIONS.iter().filter(|operation| operation.is_native()).map(Operation::bit).fold(0, |all, one| all | one)
+}
+
+/// Event types that RGW knows and that no request of a client causes, or that a script can't tell.
+const UNSEEN: [&str; 6] = [
+    "ObjectLifecycle:",
+    "LifecycleExpiration:",
+    "LifecycleTransition",
+    "ObjectSynced:",
+    "Replication:",
+    "ObjectRemoved:DeleteMarkerCreated",
+];
+
+fn events(fields: &mut Fields<'_>) -> Events {
+    let Some(value) = fields.value("events") else { return native() };
+    let Value::Table(entries) = value else {
+        fields.wrong_type("events", "a list of event types", value);
+        return 0;
+    };
+    if entries.is_empty() {
+        return native();
+    }
+    let mut events = 0;
+    for (_, entry) in entries {
+        let Some(text) = entry.text() else {
+            fields.wrong_type("events", "a list of event types", entry);
+            continue;
+        };
+        let name = text.strip_prefix("s3:").unwrap_or(text);
+        let family = name.strip_suffix('*').filter(|family| family.ends_with(':'));
+        let found = OPERATIONS.iter().filter(|operation| match family {
+            Some(family) => operation.event_name().starts_with(family),
+            None => operation.event_name() == name,
+        });
+        let found = found.map(Operation::bit).fold(0, |all, one| all | one);
+        let shown: String = text.chars().take(60).filter(|c| !c.is_control()).collect();
+        if found != 0 {
+            events |= found;
+        } else if UNSEEN.iter().any(|unseen| name.starts_with(unseen)) {
+            fields.problem("events", format!("has {shown}, which RGW knows but shows no script"));
+        } else {
+            let near = OPERATIONS
+                .iter()
+                .map(|one| (strsim::damerau_levenshtein(one.event_name(), name), one))
+                .min_by_key(|near| near.0);
+            let near = near.map(|(_, near)| near.event_name()).unwrap_or_default();
+            fields.problem("events", format!("has the unknown {shown}; the nearest is s3:{near}"));
+        }
+    }
+    events
+}
+
+/// A glob or a list of them: `*` any characters, `?` one, `[…]` one of some, `{a,b}` either.
+fn globs(fields: &mut Fields<'_>, key: &'static str) -> Vec<GlobMatcher> {
+    let texts: Vec<&Value> = match fields.value(key) {
+        None => return Vec::new(),
+        Some(Value::Table(entries)) => entries.iter().map(|(_, value)| value).collect(),
+        Some(value) => vec![value],
+    };
+    let mut globs = Vec::new();
+    for value in texts {
+        let Some(text) = value.text().filter(|text| text.len() <= 1024) else {
+            fields.wrong_type(key, "a name with * and ?, or a list of them", value);
+            continue;
+        };
+        match GlobBuilder::new(text).build() {
+            Ok(glob) => globs.push(glob.compile_matcher()),
+            Err(error) => fields.problem(key, format!("has no pattern of names: {error}")),
+        }
+    }
+    globs
+}
+
+/// A table of names with a text each.
+fn pairs(fields: &mut Fields<'_>, key: &'static str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let entries = match fields.value(key) {
+        None => return Vec::new(),
+        Some(Value::Table(entries)) => entries,
+        Some(value) => {
+            fields.wrong_type(key, "a table of names with a text each", value);
+            return Vec::new();
+        }
+    };
+    let mut pairs = Vec::new();
+    for (name, value) in entries {
+        match (name, value) {
+            (Value::String(name), Value::String(value)) => pairs.push((name.clone(), value.clone())),
+            _ => fields.wrong_type(key, "a table of names with a text each", value),
+        }
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A configuration of one rule, from TOML.
+    fn read(text: &str) -> (Configuration, Vec<String>) {
+        let document = crate::config::Document::parse("f", &format!("url = 'h:1'\n{text}")).unwrap();
+        let (configuration, problems) = Configuration::read(document.table());
+        (configuration, problems.into_iter().map(|problem| problem.text).collect())
+    }
+
+    fn request(op: &str, method: &str, bucket: &str, key: &str) -> Request {
+        let mut request = Request::default();
+        request.status = 200;
+        for (text, value) in [(Text::RgwOp, op), (Text::Method, method), (Text::Bucket, bucket), (Text::Key, key)] {
+            request.set(text, value.as_bytes());
+        }
+        request
+    }
+
+    fn fits(text: &str, request: &Request) -> bool {
+        let (configuration, problems) = read(text);
+        assert_eq!(problems, Vec::<String>::new(), "{text}");
+        let rule = &configuration.rules[0];
+        request.event().is_some_and(|operation| rule.fits(request, operation))
+    }
+
+    #[test]
+    fn events_are_chosen_by_name_and_wildcard_and_rgws_by_default() {
+        let put = request("put_obj", "PUT", "b", "k");
+        let delete = request("delete_obj", "DELETE", "b", "k");
+        let get = request("get_obj", "GET", "b", "k");
+        let head = request("get_obj", "HEAD", "b", "k");
+        let make = request("create_bucket", "PUT", "b", "");
+        for (text, expected) in [
+            ("", [true, true, false, false, false]),
+            ("events = []", [true, true, false, false, false]),
+            ("events = ['s3:ObjectCreated:*']", [true, false, false, false, false]),
+            ("events = ['ObjectRemoved:Delete']", [false, true, false, false, false]),
+            ("events = ['s3:ObjectAccessed:*']", [false, false, true, true, false]),
+            ("events = ['s3:ObjectAccessed:Head', 's3:BucketCreated:*']", [false, false, false, true, true]),
+        ] {
+            let found = [&put, &delete, &get, &head, &make].map(|request| fits(text, request));
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn all_filters_must_fit() {
+        let mut put = request("put_obj", "PUT", "photos-raw", "2026/a.jpg");
+        put.metadata.add(b"x-amz-meta-color", b"red");
+        put.tags.add(b"stage", b"raw");
+        put.tags.add(b"stage", b"old");
+        for (text, expected) in [
+            ("bucket = 'photos-*'", true),
+            ("bucket = ['films', 'photos-?aw']", true),
+            ("bucket = 'photos'", false),
+            ("tenant = ''", true),
+            ("tenant = 'acme'", false),
+            ("tenant = '*'", true),
+            ("filter = { prefix = '2026/', suffix = '.jpg' }", true),
+            ("filter = { prefix = '2026/', suffix = '.png' }", false),
+            ("filter = { regex = '[0-9]+/.*' }", true),
+            ("filter = { regex = '[0-9]+' }", false),
+            ("filter = { regex = 'x|2026/a.jpg' }", true),
+            ("filter = { metadata = { 'X-Amz-Meta-Color' = 'red' } }", true),
+            ("filter = { metadata = { 'x-amz-meta-color' = 'blue' } }", false),
+            ("filter = { tags = { stage = 'raw' } }", true),
+            ("filter = { tags = { stage = 'old' } }", true),
+            ("filter = { tags = { stage = 'raw', more = 'x' } }", false),
+        ] {
+            assert_eq!(fits(text, &put), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told() {
+        let text = "
+            [[notification]]
+            id = 'a'
+            events = ['s3:ObjectCreate:Put', 's3:ObjectSynced:Create', 7]
+            bucket = '[a'
+            [[notification]]
+            id = 'a'
+            subject = 'a..b'
+            filter = { prefx = 'x', regex = '(a', metadata = { color = 'red' }, tags = { a = 1 } }
+        ";
+        let (_, problems) = read(text);
+        for part in [
+            "notification[1].events has the unknown s3:ObjectCreate:Put; the nearest is s3:ObjectCreated:Put",
+            "notification[1].events has s3:ObjectSynced:Create, which RGW knows but shows no script",
+            "notification[1].events must be a list of event types, got number",
+            "notification[1].bucket has no pattern of names",
+            "notification[2].subject a..b has an empty token",
+            "notification[2].filter: unknown key prefx; did you mean prefix?",
+            "notification[2].filter.regex is no pattern: ",
+            "notification[2].filter.metadata has a name that does not begin with x-amz-meta-",
+            "notification[2].filter.tags must be a table of names with a text each, got number",
+            "notification[2].id is a as in another notification; ids must differ",
+        ] {
+            assert!(problems.iter().any(|problem| problem.contains(part)), "{part} is not in {problems:#?}");
+        }
+        assert_eq!(problems.len(), 10, "{problems:#?}");
+    }
+
+    #[test]
+    fn a_url_is_enough() {
+        let (configuration, problems) = read("");
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(configuration.rules[0].id, "rgw_nats");
+        assert_eq!(configuration.endpoint.max_pending, 100_000);
+    }
+
+    #[test]
+    fn a_pattern_that_would_grow_without_end_is_refused() {
+        let (_, problems) = read("filter = { regex = '((a{100}){100}){100}' }");
+        assert!(problems[0].contains("filter.regex is no pattern"), "{problems:?}");
+    }
+}
