@@ -9,6 +9,8 @@ CEPH ?= 18.2
 export RGW_NATS_CACHE ?= /var/cache/rgw_nats
 # Compiled dependencies outlast a clone; scripts/build-module.sh keeps two clones from taking each other's library.
 export CARGO_TARGET_DIR ?= $(RGW_NATS_CACHE)/target
+# Tells cargo, in a shared directory, this clone's build from another's.
+export RGW_NATS_CLONE := $(CURDIR)
 # Further arguments for pytest, such as ARGS="-k install".
 ARGS ?=
 

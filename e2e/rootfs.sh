@@ -18,7 +18,7 @@ case ${1:-} in
 esac
 # luarocks wants zip, unzip and wget; lua5.4 is there to try the rock for 5.4.
 packages=(ceph-mon ceph-osd ceph-common radosgw nats-server luarocks lua5.3 lua5.4 zip unzip wget ca-certificates)
-id=$(printf '%s\n' 2 "$suite" "${packages[@]}" | sha256sum | cut -c1-12)
+id=$(printf '%s\n' 3 "$suite" "${packages[@]}" | sha256sum | cut -c1-12)
 root=$cache/rootfs/$suite-$id
 say() { printf 'rootfs %s: %s\n' "$1" "$2" >&2; }
 
@@ -46,25 +46,33 @@ trap unmount EXIT
 unmount
 rm -rf --one-file-system "$work"
 say "$suite" "making it with debootstrap from this machine's mirror (some minutes, once; log: $log)"
-{
+make_root() {
+  set -e
   debootstrap --variant=minbase "$suite" "$work" "$mirror" ${own_script:+"$own_script"}
   # Packages that configure themselves read /proc; none may start a service.
   mount -t proc proc "$work/proc"
   printf '#!/bin/sh\nexit 101\n' > "$work/usr/sbin/policy-rc.d"
   chmod 755 "$work/usr/sbin/policy-rc.d"
-  printf 'Acquire::Retries "3";\nAPT::Install-Recommends "false";\n' > "$work/etc/apt/apt.conf.d/90rgw_nats"
+  {
+    printf 'Acquire::Retries "3";\nAPT::Install-Recommends "false";\n'
+    # A mirror's copy of a suite in the making can be older than the suite allows.
+    printf 'Acquire::Check-Valid-Until "false";\n'
+  } > "$work/etc/apt/apt.conf.d/90rgw_nats"
   cp /etc/resolv.conf "$work/etc/resolv.conf"
-  [ ! -d /etc/apt/apt.conf.d ] || grep -ls 'Acquire::http' /etc/apt/apt.conf.d/* \
-    | while read -r f; do cp "$f" "$work/etc/apt/apt.conf.d/"; done
+  # A machine that reaches its mirror through a proxy says so here.
+  grep -ls 'Acquire::http' /etc/apt/apt.conf.d/* | while read -r file; do cp "$file" "$work/etc/apt/apt.conf.d/"; done || true
   chroot "$work" apt-get update
   DEBIAN_FRONTEND=noninteractive chroot "$work" apt-get install -y "${packages[@]}"
   chroot "$work" apt-get clean
   rm -rf "$work"/var/lib/apt/lists/*
   umount "$work/proc"
-} > "$log" 2>&1 || { say "$suite" "failed; the end of $log:"; tail -n 20 "$log" >&2; exit 1; }
+}
+# In the background, as bash takes no notice of set -e in what is part of a condition.
+make_root > "$log" 2>&1 9>&- &
+wait $! || { say "$suite" "failed; the end of $log:"; tail -n 20 "$log" >&2; exit 1; }
 touch "$work/.complete"
 # Earlier recipes of this suite are of no use any more.
 find "$cache/rootfs" -maxdepth 1 -name "$suite-*" -exec rm -rf --one-file-system {} +
 mv -T "$work" "$root"
-say "$suite" "made: $("$root/usr/bin/env" true 2> /dev/null; chroot "$root" radosgw --version | cut -d' ' -f1-3)"
+say "$suite" "made: $(chroot "$root" radosgw --version | cut -d' ' -f1-3)"
 echo "$root"

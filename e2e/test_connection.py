@@ -165,6 +165,50 @@ def test_a_user_without_an_inbox_publishes_unconfirmed(cluster, s3):
         broker.end()
 
 
+def test_a_login_in_the_url_and_a_denied_subject(cluster, s3):
+    users = """
+        authorization: { users: [
+            { user: "gate way", password: "p/ss@", permissions: {
+                publish: ["s3.>", "_INBOX.>"], subscribe: "_INBOX.>"
+            } },
+            { user: reader, password: x },
+        ] }
+    """
+    broker = Broker(cluster.machine, name="login", config=users).start()
+    consumer = Consumer(broker, user="reader", password="x")
+    try:
+        url = broker.url.replace("//", "//gate%20way:p%2Fss%40@")
+        denied = script(url, 'allow_cleartext_secrets = true, subject = "other.{bucket}", id = "b"').splitlines()[-1]
+        cluster.put_script(script(url, "allow_cleartext_secrets = true") + denied)
+        put_many(cluster, 10, clients=1)
+        assert keys_of(consumer.wait(10)) == each_once(10)
+        wait_until(lambda: "the server denies publishing to other.bkt" in cluster.journal(), "the denial")
+        assert "p/ss" not in cluster.journal()
+        assert "p%2Fss" not in cluster.journal()
+    finally:
+        consumer.close()
+        broker.end()
+
+
+def test_a_message_that_the_server_does_not_take_blocks_nobody(cluster, s3):
+    broker = Broker(cluster.machine, name="narrow", config="max_control_line: 512").start()
+    consumer = Consumer(broker)
+    try:
+        cluster.put_script(script(broker.url, 'subject = "s3.{bucket}.{key}"'))
+        broker.pause()
+        put_many(cluster, 20, clients=1)
+        s3.put_object(Bucket="bkt", Key="x" * 600, Body=b"")
+        put_many(cluster, 20, clients=1, prefix="after")
+        broker.resume()
+        wait_until(lambda: {event.key for event in consumer.events} >= set(each_once(20, "after")), "what came after")
+        keys = [event.key for event in consumer.events]
+        assert set(keys) == set(each_once(20) + each_once(20, "after"))
+        assert "the server ends the connection for a message" in cluster.journal()
+    finally:
+        consumer.close()
+        broker.end()
+
+
 def test_two_consumers_see_what_one_sees(cluster, s3, broker, consumer):
     cluster.put_script(script(broker.url))
     other = Consumer(broker, "s3.bkt.>")

@@ -6,6 +6,7 @@
 # FILE is where it goes, build/rgw_nats.so by default. Also what luarocks runs when it builds the rock from source.
 set -eu
 cd "$(dirname "$0")/.."
+export RGW_NATS_CLONE=$PWD
 case ${1:-} in
   5.3) feature=lua53 ;;
   5.4) feature=lua54 ;;
@@ -16,12 +17,13 @@ command -v cargo > /dev/null || {
   echo "rgw_nats: building from source takes Rust 1.89 or newer (cargo); the binary rock takes none" >&2
   exit 1
 }
-target=${CARGO_TARGET_DIR:-target}
+# Each Lua has a directory of its own, as cargo gives both libraries one name, and would link anew at each change.
+target=${CARGO_TARGET_DIR:-target}/lua$1
 mkdir -p "$target" "$(dirname "$out")"
 # Clones may share a target directory: nobody may build between this build and the copy.
 exec 9> "$target/.rgw_nats.lock"
 if command -v flock > /dev/null; then flock 9; fi
-cargo build --quiet --release --locked --lib --features "$feature" >&2 9>&-
+CARGO_TARGET_DIR=$target cargo build --quiet --release --locked --lib --features "$feature" >&2 9>&-
 # A name of its own until it is whole: a gateway may be loading the old one.
 cp "$target/release/librgw_nats.so" "$out.new"
 mv "$out.new" "$out"

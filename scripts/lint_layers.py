@@ -35,7 +35,7 @@ ONLY = {
     r"\blua_error\b|\bluaL_(error|argerror|check\w+|opt\w+)\b(?<!luaL_checkstack)": ("an error raised in Lua", r"(?!)"),
     r"extern \"C-unwind\" fn": ("a function that Lua can call", r"lua/(boundary|module)\.rs"),
     r"\bcatch_unwind\b": ("a place that catches panics", r"lua/boundary\.rs"),
-    r"\bstd::fs\b|\bFile::": ("the file system", r"(?!)"),
+    r"\bstd::fs\b|\bFile::": ("the file system", r"process/configurations\.rs"),
     r"\bSystemTime\b|\bUNIX_EPOCH\b(?<!OffsetDateTime::UNIX_EPOCH)": ("the clock", r"process\.rs"),
 }
 

@@ -34,7 +34,7 @@ touch "$stage/config.lua"
 export LUAROCKS_CONFIG=$stage/config.lua LUAROCKS_SYSCONFDIR=$stage
 quietly() { "$@" > "$stage/log" 2>&1 8>&- || { cat "$stage/log" >&2; say "failed: $*"; exit 1; }; }
 
-unknown=$(git ls-files --others --exclude-standard -- src lua build.rs scripts | tr '\n' ' ')
+unknown=$(git ls-files --others --exclude-standard -- src lua build.rs | tr "\n" " ")
 [ -z "$unknown" ] || say "not in the source rock, as git does not know them yet (git add): $unknown"
 
 scripts/rockspec.sh --print > "$stage/$name-$version-1.rockspec"

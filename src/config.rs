@@ -5,5 +5,5 @@ mod endpoint;
 mod fields;
 
 pub use document::Document;
-pub use endpoint::{Endpoint, Server};
+pub use endpoint::{Endpoint, Login, Server};
 pub use fields::{Fields, Problem, refuse};

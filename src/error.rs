@@ -21,8 +21,12 @@ pub enum Code {
     QueueFull,
     /// So many different endpoints are open that no further one is opened.
     TooManyConnections,
-    /// Lua, or the machine, has no memory or threads left for this call.
+    /// Lua has no memory left for this call.
     Memory,
+    /// The machine gives this process no further thread or descriptor.
+    NoResources,
+    /// The server denied publishing to this subject.
+    Denied,
     /// A defect of this library; nothing was accepted.
     Internal,
 }
@@ -40,6 +44,8 @@ impl Code {
             Code::QueueFull => "queue_full",
             Code::TooManyConnections => "too_many_connections",
             Code::Memory => "memory",
+            Code::NoResources => "no_resources",
+            Code::Denied => "denied",
             Code::Internal => "internal",
         }
     }

@@ -34,11 +34,13 @@ pub fn message(request: &Request, rule: &Rule, moment: Moment) -> Result<Option<
     let event = operation.event_name();
     let subject = rule.subject.fill(request, event, &rule.id)?;
     let payload = record::encode(request, operation, rule, moment)?;
-    let id = match request.text(Text::Id) {
+    let request_id = match request.text(Text::Id) {
         // No gateway gave this request: nothing but its own number tells it from the next one.
-        none if none.is_empty() => format!("{:016X}/{event}/{}", moment.sequence, rule.id),
-        id => format!("{id}/{event}/{}", rule.id),
+        none if none.is_empty() => format!("{:016X}", moment.sequence).into(),
+        id => id,
     };
+    // A script may notify twice of one request, under two subjects and the same rule's id: two messages.
+    let id = format!("{request_id}/{event}/{}/{:08x}", rule.id, rule.subject.fingerprint());
     let headers = vec![("Nats-Msg-Id".into(), id), ("Content-Type".into(), "application/json".into())];
     Ok(Some(Message::new(subject, headers, payload)?))
 }

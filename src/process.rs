@@ -6,8 +6,6 @@
 mod configurations;
 mod runtime;
 
-pub use runtime::pin;
-
 use crate::config::Endpoint;
 use crate::delivery::{Connection, courier};
 use crate::error::{Code, Error};
@@ -17,6 +15,7 @@ use crate::value::Value;
 use configurations::{Configurations, Use};
 use runtime::Runtime;
 use std::collections::HashMap;
+use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +26,8 @@ const MAX_CONNECTIONS: usize = 64;
 
 /// The process' own part, once something needed it. Never freed: other threads may be using it.
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
+/// Whether the library has a handle of its own.
+static PINNED: AtomicBool = AtomicBool::new(false);
 /// Held by the thread that makes the [`Process`].
 static STARTING: AtomicBool = AtomicBool::new(false);
 /// How many forks lie between the first process and this one.
@@ -70,12 +71,20 @@ fn process() -> Result<&'static Process, Error> {
             std::thread::yield_now();
             continue;
         }
-        let started = match running() {
+        let _guard = Starting;
+        return match running() {
             Some(process) => Ok(process),
             None => start(),
         };
+    }
+}
+
+/// Lets the next one start, however this one ends.
+struct Starting;
+
+impl Drop for Starting {
+    fn drop(&mut self) {
         STARTING.store(false, Ordering::Release);
-        return started;
     }
 }
 
@@ -86,7 +95,7 @@ fn start() -> Result<&'static Process, Error> {
         std::panic::set_hook(Box::new(|panic| log::line(format_args!("a defect, please report it: {panic}"))));
     }
     let runtime = Runtime::start()
-        .map_err(|error| Error::new(Code::Memory, format!("the thread rgw_nats can't be started: {error}")))?;
+        .map_err(|error| Error::new(Code::NoResources, format!("the thread rgw_nats can't be started: {error}")))?;
     let process = Process {
         runtime,
         connections: Mutex::default(),
@@ -126,6 +135,13 @@ extern "C" fn exiting() {
     }
 }
 
+/// Keeps this library in memory for good; does so once. `symbol` is anything in it.
+pub fn pin(symbol: *const c_void) {
+    if !PINNED.swap(true, Ordering::AcqRel) {
+        runtime::pin(symbol);
+    }
+}
+
 /// The number of forks before this process: a handle from another generation is of no use.
 pub fn generation() -> u32 {
     GENERATION.load(Ordering::Acquire)
@@ -134,7 +150,7 @@ pub fn generation() -> u32 {
 /// The connection of an endpoint: the one there is, or a new one that connects in the background. Does not block.
 ///
 /// # Errors
-/// `too_many_connections`, `memory` (no thread), `closed` (the process is ending).
+/// `too_many_connections`, `no_resources`, `closed` (the process is ending).
 pub fn connection(endpoint: &Endpoint) -> Result<Arc<Connection>, Error> {
     let process = process()?;
     let mut connections = process.connections();

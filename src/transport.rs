@@ -2,4 +2,4 @@
 
 mod link;
 
-pub use link::{Interrupted, Link, Observer};
+pub use link::{Link, Observer};

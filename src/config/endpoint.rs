@@ -11,50 +11,94 @@ const MAX_SERVERS: usize = 64;
 /// How long one server's URL may be, in bytes.
 const MAX_URL: usize = 2048;
 
-/// One server, as the user wrote it. Printing it shows no user, password or token.
+/// One server. Printing it shows no user, password or token.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Server {
-    url: String,
-    shown: String,
+    address: String,
+    login: Login,
+}
+
+/// What a server's URL says of who connects.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Login {
+    /// Nothing.
+    None,
+    /// A user with a password.
+    User(String, String),
+    /// A token: what stands before the `@`, without a colon in it.
+    Token(String),
 }
 
 impl Server {
-    /// The URL whole, secrets included: for the transport alone.
-    pub fn url(&self) -> &str {
-        &self.url
+    /// Scheme, host and port, without a secret.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Who connects: for the transport alone.
+    pub fn login(&self) -> &Login {
+        &self.login
+    }
+
+    /// A server of the same cluster, by host and port, to connect to in the same way. Websockets have ports of their own,
+    /// which servers do not tell.
+    pub fn neighbour(&self, address: &str) -> Option<Server> {
+        let (scheme, _) = self.address.split_once("://").filter(|(scheme, _)| matches!(*scheme, "nats" | "tls"))?;
+        let address = format!("{scheme}://{address}");
+        Url::parse(&address).ok()?.host_str()?;
+        Some(Server { address, login: self.login.clone() })
     }
 
     fn parse(text: &str, cleartext: bool) -> Result<Server, String> {
         // What is wrong is said without repeating the URL: it may hold a password.
         let url = if text.contains("://") { text.to_owned() } else { format!("nats://{text}") };
         let parsed = Url::parse(&url).map_err(|error| format!("is malformed: {error}"))?;
-        let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or("has no host")?;
         let scheme = parsed.scheme();
         if !["nats", "tls", "ws", "wss"].contains(&scheme) {
             return Err(format!("must begin with nats://, tls://, ws:// or wss://, not {scheme}://"));
         }
-        let secret = !parsed.username().is_empty() || parsed.password().is_some();
-        if secret && !cleartext && matches!(scheme, "nats" | "ws") {
+        // A password with one of these unescaped would end early, and what is left of it would be taken for a host.
+        let rest = !matches!(parsed.path(), "" | "/") && !scheme.starts_with("ws");
+        if rest || parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err(
+                "has something behind host and port; in a password write / as %2F, ? as %3F and # as %23".into()
+            );
+        }
+        let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or("has no host")?;
+        let login = login(&parsed)?;
+        if login != Login::None && !cleartext && matches!(scheme, "nats" | "ws") {
             return Err(format!(
                 "of {host} has a user or a token in it that {scheme}:// would send in clear text; \
                  use tls:// or wss://, or set allow_cleartext_secrets"
             ));
         }
         let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let shown = format!("{scheme}://{host}{port}");
-        Ok(Server { url, shown })
+        let path = parsed.path().trim_end_matches('/');
+        Ok(Server { address: format!("{scheme}://{host}{port}{path}"), login })
     }
+}
+
+fn login(url: &Url) -> Result<Login, String> {
+    let decode = |text: &str| {
+        let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
+        decoded.map(|text| text.into_owned()).map_err(|_| "has a user or password that is no UTF-8".to_owned())
+    };
+    Ok(match (url.username(), url.password()) {
+        ("", None) => Login::None,
+        (token, None) => Login::Token(decode(token)?),
+        (user, Some(password)) => Login::User(decode(user)?, decode(password)?),
+    })
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
+        f.write_str(&self.address)
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
+        f.write_str(&self.address)
     }
 }
 
@@ -112,7 +156,7 @@ impl Endpoint {
 
     /// Whether a URL has a user or a token in it.
     pub fn has_secret(&self) -> bool {
-        self.servers.iter().any(|server| server.url.contains('@'))
+        self.servers.iter().any(|server| server.login != Login::None)
     }
 
     /// The servers as one text without secrets.
@@ -130,6 +174,11 @@ fn read_servers(value: Option<&Value>, cleartext: bool, fields: &mut Fields<'_>)
             texts.map(|text| text.unwrap_or_default()).collect()
         }
         Some(value) => match value.text() {
+            // A comma in a password would make two servers of one, the second with the rest of the password.
+            Some(text) if text.split(',').skip(1).any(|part| part.contains('@') && !part.contains("://")) => {
+                fields.problem("url", "has a comma before an @; in a password write , as %2C");
+                return Vec::new();
+            }
             Some(text) => text.split(',').collect(),
             None => {
                 fields.wrong_type("url", "a URL or a list of URLs", value);
@@ -157,7 +206,7 @@ fn read_servers(value: Option<&Value>, cleartext: bool, fields: &mut Fields<'_>)
             },
         }
     }
-    let websockets = servers.iter().filter(|server| server.shown.starts_with("ws")).count();
+    let websockets = servers.iter().filter(|server| server.address.starts_with("ws")).count();
     if websockets != 0 && websockets != servers.len() {
         fields.problem("url", "can't list ws:// and wss:// servers with nats:// and tls:// ones");
     }
@@ -217,9 +266,22 @@ mod tests {
             (Value::from("http://a"), "not http://"),
             (Value::from("nats://"), "url has no host"),
             (Value::from("ws://a,nats://b"), "can't list ws://"),
+            (Value::from("nats://s3cr3t#x@broker"), "write / as %2F"),
+            (Value::from("tls://user:12/34@broker"), "write / as %2F"),
+            (Value::from("tls://tok?en@broker"), "write / as %2F"),
+            (Value::from("tls://bob:12,ss@h"), "write , as %2C"),
         ] {
             let error = endpoint(servers, Value::Nil).unwrap_err();
             assert!(error.contains(part), "{part} is not in {error}");
+            assert!(!["s3cr3t", "12", "tok", "ss@"].iter().any(|secret| error.contains(secret)), "{error}");
         }
+    }
+
+    #[test]
+    fn a_login_is_decoded() {
+        let login = |url: &str| endpoint(Value::from(url), Value::Nil).unwrap().servers[0].login.clone();
+        assert!(login("tls://h") == Login::None);
+        assert!(login("tls://b%40b:1%2F2@h") == Login::User("b@b".into(), "1/2".into()));
+        assert!(login("tls://t%23k@h") == Login::Token("t#k".into()));
     }
 }

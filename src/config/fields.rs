@@ -4,6 +4,9 @@ use crate::error::{Code, Error};
 use crate::value::Value;
 use std::ops::RangeInclusive;
 
+/// How many problems are told at once; nobody mends more at a time, and a script can have any number of keys.
+pub const MAX_PROBLEMS: usize = 20;
+
 /// Something that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -73,7 +76,8 @@ impl<'v> Fields<'v> {
 
     /// Takes over what is wrong in a table within this one.
     pub fn adopt(&mut self, problems: Vec<Problem>) {
-        self.problems.extend(problems);
+        let room = MAX_PROBLEMS.saturating_sub(self.problems.len());
+        self.problems.extend(problems.into_iter().take(room));
     }
 
     /// A text of at most `limit` bytes that has no control characters in it.
@@ -139,6 +143,9 @@ impl<'v> Fields<'v> {
     /// Ends the reading: all that is wrong, the keys that nobody knows among it.
     pub fn finish(mut self) -> Vec<Problem> {
         for (key, _) in self.table {
+            if self.problems.len() >= MAX_PROBLEMS {
+                break;
+            }
             let Some(key) = key.text() else {
                 self.problem("", format!("has a {} as key, where a name is wanted", key.kind()));
                 continue;

@@ -1,7 +1,7 @@
 //! One endpoint's queue and state: what Lua hands messages to, and what the courier works on.
 
 use super::queue::Queue;
-use crate::config::Endpoint;
+use crate::config::{Endpoint, Server};
 use crate::error::Error;
 use crate::log;
 use crate::message::Message;
@@ -12,10 +12,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// The same trouble is logged once in so long.
+/// The same line is logged once in so long.
 const SAME_TROUBLE: Duration = Duration::from_secs(60);
-/// Any trouble is logged once in so long.
+/// So many different lines are logged in so long.
+const MAX_TOLD: usize = 5;
 const ANY_TROUBLE: Duration = Duration::from_secs(1);
+/// How many of the last lines are kept to know the same one again.
+const MAX_KEPT: usize = 50;
 /// How much of a server's error is kept, in characters.
 const MAX_TROUBLE: usize = 300;
 
@@ -25,7 +28,7 @@ struct State {
     connects: u64,
     server: String,
     trouble: String,
-    logged: Option<(Instant, String)>,
+    told: Vec<(Instant, String)>,
 }
 
 /// A queue of messages for one endpoint, with all that is known of the connection. Shared by every Lua state.
@@ -94,9 +97,9 @@ impl Connection {
     }
 
     /// The messages that go next, as soon as there are any.
-    pub(super) async fn take(&self) -> Vec<Message> {
+    pub(super) async fn take(&self, limit: usize) -> Vec<Message> {
         loop {
-            let batch = lock(&self.queue).take();
+            let batch = lock(&self.queue).take(limit);
             if !batch.is_empty() {
                 return batch;
             }
@@ -122,14 +125,44 @@ impl Connection {
         }
     }
 
-    /// Notes that a batch is delivered once more.
-    pub(super) fn again(&self, batch: &[Message]) {
+    /// Takes messages back that could not be confirmed; they go first, and are delivered once more.
+    pub(super) fn put_back(&self, batch: Vec<Message>) {
         self.redelivered.fetch_add(u64::try_from(batch.len()).unwrap_or_default(), Ordering::Relaxed);
+        lock(&self.queue).put_back(batch);
     }
 
-    /// The name of the server, for `status`.
-    pub(super) fn served_by(&self, server: String) {
-        lock(&self.state).server = server;
+    /// Notes that the connection is up.
+    pub(super) fn connected(&self, name: &str, server: &Server) {
+        let mut state = lock(&self.state);
+        state.connected = true;
+        state.connects = state.connects.saturating_add(1);
+        name.clone_into(&mut state.server);
+        drop(state);
+        self.tell(&format!("connected to {server}"));
+    }
+
+    /// Notes that the connection is down.
+    pub(super) fn disconnected(&self) {
+        lock(&self.state).connected = false;
+        self.tell("the connection has ended");
+    }
+
+    /// Logs a line, unless one was logged just now or the same one lately.
+    fn tell(&self, what: &str) {
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        let age = |when: &Instant| now.saturating_duration_since(*when);
+        state.told.retain(|(when, _)| age(when) < SAME_TROUBLE);
+        let recent = state.told.iter().filter(|(when, _)| age(when) < ANY_TROUBLE).count();
+        if recent >= MAX_TOLD || state.told.iter().any(|(_, text)| text == what) {
+            return;
+        }
+        if state.told.len() >= MAX_KEPT {
+            state.told.remove(0);
+        }
+        state.told.push((now, what.to_owned()));
+        drop(state);
+        log::line(format_args!("{}: {what}", self.endpoint.shown()));
     }
 
     /// Refuses all further messages.
@@ -180,40 +213,10 @@ impl Connection {
 }
 
 impl Observer for Connection {
-    fn connected(&self, connects: u64) {
-        let mut state = lock(&self.state);
-        state.connected = true;
-        state.connects = connects;
-        state.logged = None;
-        drop(state);
-        let (pending, _) = lock(&self.queue).pending();
-        log::line(format_args!("connected to {} ({pending} messages wait)", self.endpoint.shown()));
-    }
-
-    fn disconnected(&self) {
-        let mut state = lock(&self.state);
-        let was = std::mem::replace(&mut state.connected, false);
-        drop(state);
-        if was {
-            log::line(format_args!("lost the connection to {}; connecting again", self.endpoint.shown()));
-        }
-    }
-
     fn trouble(&self, what: &str) {
         let what: String = what.chars().take(MAX_TROUBLE).collect();
-        let mut state = lock(&self.state);
-        let now = Instant::now();
-        let quiet = state.logged.as_ref().is_some_and(|(when, text)| {
-            let age = now.saturating_duration_since(*when);
-            age < ANY_TROUBLE || (age < SAME_TROUBLE && *text == what)
-        });
-        state.trouble.clone_from(&what);
-        if quiet {
-            return;
-        }
-        state.logged = Some((now, what.clone()));
-        drop(state);
-        log::line(format_args!("{}: {what}", self.endpoint.shown()));
+        lock(&self.state).trouble.clone_from(&what);
+        self.tell(&what);
     }
 }
 

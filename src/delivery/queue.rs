@@ -5,9 +5,9 @@ use crate::message::Message;
 use std::collections::VecDeque;
 
 /// How many messages are in flight at a time.
-const BATCH: usize = 512;
+pub const BATCH: usize = 512;
 /// How many bytes are in flight at a time, unless one message alone is larger.
-const BATCH_BYTES: usize = 4 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Messages in the order in which they were accepted.
 #[derive(Debug, Default)]
@@ -44,18 +44,25 @@ impl Queue {
         Ok(first)
     }
 
-    /// Takes the messages that go next; they stay counted until [`Queue::done`].
-    pub fn take(&mut self) -> Vec<Message> {
+    /// Takes the messages that go next, so many at most; they stay counted until [`Queue::done`].
+    pub fn take(&mut self, limit: usize) -> Vec<Message> {
         let mut batch = Vec::new();
         let mut bytes = 0_usize;
         while let Some(message) = self.messages.front() {
             bytes = bytes.saturating_add(message.cost());
-            if batch.len() >= BATCH || (bytes > BATCH_BYTES && !batch.is_empty()) {
+            if batch.len() >= limit || (bytes > BATCH_BYTES && !batch.is_empty()) {
                 break;
             }
             batch.extend(self.messages.pop_front());
         }
         batch
+    }
+
+    /// Puts messages back that were taken, to the front and in their order.
+    pub fn put_back(&mut self, batch: Vec<Message>) {
+        for message in batch.into_iter().rev() {
+            self.messages.push_front(message);
+        }
     }
 
     /// Forgets messages that were taken.
@@ -89,7 +96,7 @@ mod tests {
         let mut queue = Queue::default();
         assert_eq!(queue.push(message(1), 2, 1 << 20), Ok(true));
         assert_eq!(queue.push(message(1), 2, 1 << 20), Ok(false));
-        let batch = queue.take();
+        let batch = queue.take(BATCH);
         assert_eq!(batch.len(), 2);
         assert_eq!(queue.push(message(1), 2, 1 << 20).unwrap_err().code(), Code::QueueFull);
         queue.done(&batch);
@@ -104,12 +111,25 @@ mod tests {
         for size in 0..BATCH + 1 {
             queue.push(message(size), 10_000, 1 << 30).unwrap();
         }
-        let sizes: Vec<usize> = queue.take().iter().map(|message| message.payload.len()).collect();
+        let sizes: Vec<usize> = queue.take(BATCH).iter().map(|message| message.payload.len()).collect();
         assert_eq!(sizes, (0..BATCH).collect::<Vec<_>>());
-        assert_eq!(queue.take().len(), 1);
+        assert_eq!(queue.take(BATCH).len(), 1);
         queue.push(message(BATCH_BYTES * 2), 10_000, 1 << 30).unwrap();
         queue.push(message(1), 10_000, 1 << 30).unwrap();
-        assert_eq!(queue.take().len(), 1);
+        assert_eq!(queue.take(BATCH).len(), 1);
+    }
+
+    #[test]
+    fn what_is_put_back_goes_first_again() {
+        let mut queue = Queue::default();
+        for size in 0..5 {
+            queue.push(message(size), 10, 1 << 20).unwrap();
+        }
+        let batch = queue.take(3);
+        queue.put_back(batch);
+        let sizes: Vec<usize> = queue.take(BATCH).iter().map(|message| message.payload.len()).collect();
+        assert_eq!(sizes, [0, 1, 2, 3, 4]);
+        assert_eq!(queue.pending().0, 5);
     }
 
     #[test]

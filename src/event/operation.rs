@@ -73,6 +73,11 @@ impl Operation {
         place.and_then(|place| 1_u32.checked_shl(place)).unwrap_or_default()
     }
 
+    /// Whether it is an upload by a browser's form.
+    pub fn is_form(&self) -> bool {
+        self.rgw == "post_obj"
+    }
+
     /// Whether RGW has this event too.
     pub fn is_native(&self) -> bool {
         self.native

@@ -226,7 +226,7 @@ mod tests {
         let message = message(&request(), &rule(), MOMENT).unwrap().unwrap();
         assert_eq!(std::str::from_utf8(&message.payload).unwrap(), ours);
         assert_eq!(message.subject, "s3.nbk.ObjectCreated:Put");
-        let id = "a164264a-7680-4efe-9372-8c53f1f5dbca.4227.8864992342245288281/ObjectCreated:Put/cfg-nbk";
+        let id = "a164264a-7680-4efe-9372-8c53f1f5dbca.4227.8864992342245288281/ObjectCreated:Put/cfg-nbk/670ce205";
         assert_eq!(message.headers[0], ("Nats-Msg-Id".to_owned(), id.to_owned()));
     }
 

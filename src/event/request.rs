@@ -53,10 +53,12 @@ pub enum Text {
     Time,
     /// `Request.Environment["aws:SourceIp"]`.
     SourceIp,
+    /// `Request.HTTP.Metadata["x-amz-tagging"]`: the tags as the client sent them.
+    Tagging,
 }
 
 /// How many [`Text`]s there are.
-const TEXTS: usize = Text::SourceIp as usize + 1;
+const TEXTS: usize = Text::Tagging as usize + 1;
 
 /// Keys with values, in the order in which RGW has them; a key can stand more than once.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +83,54 @@ impl Map {
     /// Notes that entries are missing.
     pub fn truncate(&mut self) {
         self.truncated = true;
+    }
+
+    /// The entries as bytes that [`Map::decode`] reads.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![u8::from(self.truncated)];
+        for (key, value) in &self.entries {
+            for text in [key, value] {
+                bytes.extend(u32::try_from(text.len()).unwrap_or_default().to_le_bytes());
+                bytes.extend(text);
+            }
+        }
+        bytes
+    }
+
+    /// The entries of what [`Map::encode`] made.
+    pub fn decode(bytes: &[u8]) -> Map {
+        let mut map = Map::default();
+        let Some((truncated, mut rest)) = bytes.split_first() else { return map };
+        let mut text = || {
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            let (text, after) = after.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+            rest = after;
+            Some(text)
+        };
+        while let (Some(key), Some(value)) = (text(), text()) {
+            map.add(key, value);
+        }
+        map.truncated = *truncated != 0;
+        map
+    }
+
+    /// Whether entries are missing.
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Takes the entries of a tagging header, `key=value&key=value` with percent-encoding, instead of its own.
+    pub fn parse_tagging(&mut self, header: &[u8]) {
+        *self = Map::default();
+        let plain = |text: &[u8]| {
+            let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+            percent_encoding::percent_decode(&spaced).collect::<Vec<u8>>()
+        };
+        for pair in header.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+            let mut sides = pair.splitn(2, |byte| *byte == b'=');
+            let (key, value) = (sides.next().unwrap_or_default(), sides.next().unwrap_or_default());
+            self.add(&plain(key), &plain(value));
+        }
     }
 
     /// The entries.
@@ -110,11 +160,19 @@ pub struct Request {
 impl Request {
     /// Keeps a text; what is over 8,192 bytes is cut off.
     pub fn set(&mut self, text: Text, bytes: &[u8]) {
-        // Ceph 20 pushes the NUL that ends a C string as part of its times (rgw-lua.md 3a).
-        let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
         let kept = bytes.get(..MAX_TEXT).unwrap_or(bytes);
         if let Some(slot) = self.texts.get_mut(text as usize) {
             *slot = kept.to_vec();
+        }
+    }
+
+    /// Where tags could not be read to their end: takes them from what the client sent, if it sent them with the request.
+    pub fn mend_tags(&mut self) {
+        let tagging = self.bytes(Text::Tagging);
+        if self.tags.is_truncated() && !tagging.is_empty() {
+            let mut tags = Map::default();
+            tags.parse_tagging(tagging);
+            self.tags = tags;
         }
     }
 
@@ -151,7 +209,9 @@ impl Request {
     pub fn candidate(&self) -> Option<&'static Operation> {
         // postRequest runs for failed and denied requests too (rgw-lua.md 1a).
         let operation = Operation::of(self.bytes(Text::RgwOp), self.bytes(Text::Method))?;
-        (200..300).contains(&self.status).then_some(operation)
+        // A form can ask that its sender be sent on (success_action_redirect).
+        let done = (200..300).contains(&self.status) || (operation.is_form() && self.status == 303);
+        done.then_some(operation)
     }
 }
 
@@ -171,7 +231,10 @@ mod tests {
         let name = |op, status| request(op, status).event().map(Operation::event_name);
         assert_eq!(name("put_obj", 200), Some("ObjectCreated:Put"));
         assert_eq!(name("delete_obj", 204), Some("ObjectRemoved:Delete"));
-        for (op, status) in [("put_obj", 403), ("put_obj", 0), ("put_obj", 301), ("list_bucket", 200), ("", 200)] {
+        assert_eq!(name("post_obj", 303), Some("ObjectCreated:Post"));
+        for (op, status) in
+            [("put_obj", 303), ("put_obj", 403), ("put_obj", 0), ("put_obj", 301), ("list_bucket", 200), ("", 200)]
+        {
             assert_eq!(request(op, status).event(), None, "{op} {status}");
         }
     }
@@ -181,6 +244,27 @@ mod tests {
         let mut part = request("put_obj", 200);
         part.part = true;
         assert_eq!(part.event(), None);
+    }
+
+    #[test]
+    fn a_map_comes_back_from_its_bytes() {
+        let mut map = Map::default();
+        map.add(b"k", b"v");
+        map.add(b"", b"\0\xff");
+        map.truncate();
+        let back = Map::decode(&map.encode());
+        assert_eq!(back.entries(), map.entries());
+        assert!(back.is_truncated());
+        assert!(Map::decode(b"\0\x09\0\0\0x").entries().is_empty());
+    }
+
+    #[test]
+    fn a_tagging_header_is_read_as_rgw_reads_it() {
+        let mut map = Map::default();
+        map.parse_tagging(b"a=1&a=2&b+c=%41%3D&d&=e&");
+        let texts: Vec<(&[u8], &[u8])> = map.entries().iter().map(|(key, val)| (&key[..], &val[..])).collect();
+        let wanted: [(&[u8], &[u8]); 5] = [(b"a", b"1"), (b"a", b"2"), (b"b c", b"A="), (b"d", b""), (b"", b"e")];
+        assert_eq!(texts, wanted);
     }
 
     #[test]
@@ -197,12 +281,5 @@ mod tests {
         let mut request = Request::default();
         request.set(Text::Key, &vec![b'x'; 1 << 20]);
         assert_eq!(request.bytes(Text::Key).len(), MAX_TEXT);
-    }
-
-    #[test]
-    fn the_nul_that_ends_a_time_on_20_is_dropped() {
-        let mut request = Request::default();
-        request.set(Text::Time, b"2026-11-22 07:11:03\0");
-        assert_eq!(request.bytes(Text::Time), b"2026-11-22 07:11:03");
     }
 }

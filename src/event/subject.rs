@@ -35,6 +35,7 @@ const VARIABLES: [(&str, Part); 7] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
+    fingerprint: u32,
 }
 
 impl Template {
@@ -63,7 +64,15 @@ impl Template {
         // A variable is never empty when it is filled, so that any letter can stand in for it in this check.
         let sample: String = parts.iter().map(|part| if let Part::Literal(text) = part { text } else { "x" }).collect();
         check(&sample).map_err(|problem| format!("{text} {problem}"))?;
-        Ok(Template { parts })
+        // FNV-1a: short, and the same in every process and version.
+        let fingerprint =
+            text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        Ok(Template { parts, fingerprint })
+    }
+
+    /// A number that tells this template from others.
+    pub fn fingerprint(&self) -> u32 {
+        self.fingerprint
     }
 
     /// The subject of a request.

@@ -37,6 +37,8 @@ pub struct Call {
     pub(super) tokens: Vec<Token>,
     /// How many bytes of strings were collected.
     pub(super) bytes: usize,
+    /// Bytes to make a string of; here, as a frame of reading may own nothing.
+    pub(super) scratch: Vec<u8>,
 }
 
 impl Call {
@@ -257,6 +259,14 @@ pub enum Key {
     MemoryCode,
     /// The metatable of handles on connections.
     Client,
+    /// The user metadata of this state's request, once it was read (20 only), and what RGW walks it with.
+    Metadata,
+    /// See `Metadata`.
+    MetadataWalk,
+    /// The tags, likewise.
+    Tags,
+    /// See `Metadata`.
+    TagsWalk,
 }
 
 impl Key {

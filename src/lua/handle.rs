@@ -8,6 +8,9 @@ use crate::value::{Handle, Value};
 use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int};
 
+/// What Lua itself does with a handle.
+const METAMETHODS: &[Entry] = &[Entry::of::<Collect>(), Entry::of::<client::ToString>()];
+
 /// What such a userdata holds: a reference, or null once it was given back.
 type Slot = *mut Handle;
 
@@ -37,7 +40,7 @@ unsafe fn push_metatable(state: *mut lua_State) {
         ffi::lua_settop(state, -2);
         ffi::luaL_checkstack(state, 6, std::ptr::null());
         ffi::lua_createtable(state, 0, 5);
-        for metamethod in [Entry::of::<Collect>(), Entry::of::<client::ToString>()] {
+        for metamethod in METAMETHODS {
             metamethod.set(state);
         }
         // Scripts can neither see nor change it: getmetatable returns this instead.
@@ -45,7 +48,7 @@ unsafe fn push_metatable(state: *mut lua_State) {
         set_text(state, c"__name", c"rgw_nats.connection");
         ffi::lua_pushstring(state, c"__index".as_ptr());
         ffi::lua_createtable(state, 0, 3);
-        for method in client::METHODS {
+        for method in &client::METHODS {
             method.set(state);
         }
         ffi::lua_rawset(state, -3);

@@ -1,6 +1,6 @@
 //! `notify`, and the reader of `Request`: the one place that knows how each release of Ceph shows it (rgw-lua.md 3).
 
-use super::boundary::{Call, Function};
+use super::boundary::{Call, Function, Key};
 use super::read::{self, bytes, refuse};
 use crate::error::{Code, Error};
 use crate::event::{self, Map, Release, Text};
@@ -45,9 +45,13 @@ unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
             refuse(call, Code::BadArgument, "the first argument must be Request, as RGW gives it to the script");
             return;
         }
-        let release = release(state);
+        let release = release(state, index);
         call.request.release = release;
         text(state, index, c"RGWOp", call, Text::RgwOp);
+        if call.request.bytes(Text::RgwOp).is_empty() {
+            refuse(call, Code::BadRequest, "the request has no RGWOp");
+            return;
+        }
         if table(state, index, c"Response") {
             call.request.status = integer(state, c"HTTPStatusCode");
             pop(state);
@@ -63,11 +67,13 @@ unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
             }
             if operation.event_name() == "ObjectCreated:Put" && table(state, -1, c"Parameters") {
                 ffi::lua_getfield(state, -1, c"uploadId".as_ptr());
-                call.request.part = ffi::lua_type(state, -1) != ffi::LUA_TNIL;
+                // RGW takes an empty one for none.
+                call.request.part = ffi::lua_type(state, -1) == ffi::LUA_TSTRING && !bytes(state, -1).is_empty();
                 ffi::lua_settop(state, -3);
             }
             if table(state, -1, c"Metadata") {
-                map(state, release, call, |request| &mut request.metadata, b"x-amz-meta-");
+                text(state, -1, c"x-amz-tagging", call, Text::Tagging);
+                map(state, release, call, &METADATA);
                 pop(state);
             }
             pop(state);
@@ -91,7 +97,7 @@ unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
         }
         owner(state, index, release, call);
         if table(state, index, c"Tags") {
-            map(state, release, call, |request| &mut request.tags, b"");
+            map(state, release, call, &TAGS);
             pop(state);
         }
         if table(state, index, c"Environment") {
@@ -106,36 +112,52 @@ unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
 /// (`RequestMeta` on 16 and 18, `Request` on 20);
 /// a table without one was made by a script, and has no fields that raise.
 unsafe fn is_request(state: *mut lua_State, index: c_int) -> bool {
-    // SAFETY: two slots are used and given back.
+    // SAFETY: as for kind.
+    unsafe { matches!(kind(state, index), b"" | b"Request" | b"RequestMeta") }
+}
+
+/// Finds out which release runs the script; asking `Request` for what it lacks is no way. 20 names `Request`'s table
+/// otherwise than 16 and 18 do; 18 has a global `RGW`, a table with a name of its own, that 16 has not. A request that a
+/// script has made is of the release whose globals are there.
+unsafe fn release(state: *mut lua_State, index: c_int) -> Release {
+    // SAFETY: four slots are used and given back; rawget calls no metamethod.
     unsafe {
-        if ffi::lua_getmetatable(state, index) == 0 {
-            return true;
+        let name = kind(state, index);
+        if name == b"Request" {
+            return Release::Tentacle;
         }
-        ffi::lua_pushstring(state, c"__name".as_ptr());
+        let mut found = Release::Pacific;
+        ffi::lua_pushglobaltable(state);
+        ffi::lua_pushstring(state, c"RGW".as_ptr());
         ffi::lua_rawget(state, -2);
-        let named = ffi::lua_type(state, -1) == ffi::LUA_TSTRING;
-        let ours = !named || matches!(bytes(state, -1), b"Request" | b"RequestMeta");
+        let top = ffi::lua_gettop(state);
+        if ffi::lua_type(state, top) != ffi::LUA_TNIL && (name.is_empty() || !kind(state, top).is_empty()) {
+            found = Release::Reef;
+        }
+        pop(state);
+        ffi::lua_pushstring(state, c"RGW_ABORT_REQUEST".as_ptr());
+        ffi::lua_rawget(state, -2);
+        if ffi::lua_type(state, -1) != ffi::LUA_TNIL && name.is_empty() {
+            found = Release::Tentacle;
+        }
         ffi::lua_settop(state, -3);
-        ours
+        found
     }
 }
 
-/// Finds out which release runs the script, by the globals it sets; asking `Request` for what it lacks is no way.
-unsafe fn release(state: *mut lua_State) -> Release {
-    // SAFETY: three slots are used and given back; rawget calls no metamethod.
+/// The name that RGW gives to a kind of table, in its metatable; empty if it has none. Stays valid while the table is on
+/// the stack, as RGW's metatables hold it.
+unsafe fn kind<'s>(state: *mut lua_State, index: c_int) -> &'s [u8] {
+    // SAFETY: two slots are used and given back.
     unsafe {
-        ffi::lua_pushglobaltable(state);
-        let mut found = Release::Pacific;
-        for (name, release) in [(c"RGW", Release::Reef), (c"RGW_ABORT_REQUEST", Release::Tentacle)] {
-            ffi::lua_pushstring(state, name.as_ptr());
-            ffi::lua_rawget(state, -2);
-            if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
-                found = release;
-            }
-            pop(state);
+        if ffi::lua_getmetatable(state, index) == 0 {
+            return &[];
         }
-        pop(state);
-        found
+        ffi::lua_pushstring(state, c"__name".as_ptr());
+        ffi::lua_rawget(state, -2);
+        let name = if ffi::lua_type(state, -1) == ffi::LUA_TSTRING { bytes(state, -1) } else { &[] };
+        ffi::lua_settop(state, -3);
+        name
     }
 }
 
@@ -239,44 +261,115 @@ unsafe fn integer(state: *mut lua_State, field: &CStr) -> i64 {
     }
 }
 
-/// Walks over the map on top of the stack and keeps the entries whose key begins with `prefix`.
-unsafe fn map(
-    state: *mut lua_State,
-    release: Release,
-    call: &mut Call,
+/// A map of a request: where its entries go, and how it is known on 20.
+struct Walk {
     kept: fn(&mut event::Request) -> &mut Map,
-    prefix: &[u8],
-) {
-    // SAFETY: as for request; each step leaves the stack as it was.
+    /// Only entries whose key begins so are kept.
+    prefix: &'static [u8],
+    /// What RGW 20 has in the registry once someone has walked over this map.
+    mark: &'static CStr,
+    /// Where we keep what we have read, and what RGW walks with.
+    copy: Key,
+    anchor: Key,
+}
+
+const METADATA: Walk = Walk {
+    kept: |request| &mut request.metadata,
+    prefix: b"x-amz-meta-",
+    mark: c"Request.HTTP.Metadata.Iterator",
+    copy: Key::Metadata,
+    anchor: Key::MetadataWalk,
+};
+const TAGS: Walk = Walk {
+    kept: |request| &mut request.tags,
+    prefix: b"",
+    mark: c"Request.Tags.Iterator",
+    copy: Key::Tags,
+    anchor: Key::TagsWalk,
+};
+
+/// Reads the map on top of the stack.
+unsafe fn map(state: *mut lua_State, release: Release, call: &mut Call, walk: &Walk) {
+    // SAFETY: as for request; the stack is as it was at the end.
+    unsafe {
+        let top = ffi::lua_gettop(state);
+        ffi::luaL_checkstack(state, 12, std::ptr::null());
+        if release < Release::Tentacle || kind(state, top).is_empty() {
+            whole(state, release, call, walk);
+            ffi::lua_settop(state, top);
+        } else {
+            once(state, call, walk);
+        }
+        // The reader had to stop early, or could not begin. What the client sent says the same; only a put has it.
+        if walk.prefix.is_empty() {
+            call.request.mend_tags();
+        }
+    }
+}
+
+/// On 20 a map can be walked over once in a state: RGW goes on from where the last walk ended, in memory that Lua may have
+/// collected since. So what we read is kept for the next call in this state, and so is what RGW walks with; and where the
+/// script itself has been before us, the entries are left out.
+unsafe fn once(state: *mut lua_State, call: &mut Call, walk: &Walk) {
+    // SAFETY: as for map, whose table stays where it is.
+    unsafe {
+        let top = ffi::lua_gettop(state);
+        if ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, walk.copy.address()) == ffi::LUA_TSTRING {
+            *(walk.kept)(&mut call.request) = Map::decode(bytes(state, -1));
+            ffi::lua_settop(state, top);
+            return;
+        }
+        ffi::lua_settop(state, top);
+        ffi::lua_pushstring(state, walk.mark.as_ptr());
+        let walked = ffi::lua_rawget(state, ffi::LUA_REGISTRYINDEX) != ffi::LUA_TNIL;
+        ffi::lua_settop(state, top);
+        if walked {
+            (walk.kept)(&mut call.request).truncate();
+            return;
+        }
+        whole(state, Release::Tentacle, call, walk);
+        ffi::lua_settop(state, top);
+        call.scratch = (walk.kept)(&mut call.request).encode();
+        ffi::lua_pushlstring(state, call.scratch.as_ptr().cast(), call.scratch.len());
+        ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, walk.copy.address());
+    }
+}
+
+/// Walks over the map on top of the stack and keeps its entries. May leave things above it.
+unsafe fn whole(state: *mut lua_State, release: Release, call: &mut Call, walk: &Walk) {
+    // SAFETY: as for map.
     unsafe {
         let map = ffi::lua_gettop(state);
-        ffi::luaL_checkstack(state, 12, std::ptr::null());
         if ffi::luaL_getmetafield(state, map, c"__pairs".as_ptr()) == ffi::LUA_TNIL {
             // A plain table, from a script that tries its rules.
             ffi::lua_pushnil(state);
             while ffi::lua_next(state, map) != 0 {
-                entry(state, call, kept, prefix);
+                entry(state, call, walk);
                 pop(state);
             }
             return;
         }
         ffi::lua_pushvalue(state, map);
         ffi::lua_call(state, 1, 3);
-        // The step function, its state and the key stand at map + 1 to 3.
-        for _ in 0..MAX_STEPS {
+        // The step function, its state and the key stand at map + 1 to 3. RGW 20 keeps a pointer to the userdata that it
+        // walks with, the first key: Lua must not collect it.
+        anchor(state, map + 3, walk);
+        for step in 0..MAX_STEPS {
             for place in 1..=3 {
                 ffi::lua_pushvalue(state, map + place);
             }
             ffi::lua_call(state, 2, 2);
             if ffi::lua_type(state, -2) == ffi::LUA_TNIL {
-                ffi::lua_settop(state, map);
                 return;
             }
             // 16 and 18 look the last key up to go on from it. With a key that is there twice they never get past it.
             if release < Release::Tentacle && ffi::lua_rawequal(state, -2, map + 3) != 0 {
                 break;
             }
-            entry(state, call, kept, prefix);
+            if step == 0 {
+                anchor(state, map + 4, walk);
+            }
+            entry(state, call, walk);
             pop(state);
             // And they look it up as far as its first NUL: what they then do not find aborts them.
             let string = ffi::lua_type(state, -1) == ffi::LUA_TSTRING;
@@ -285,13 +378,23 @@ unsafe fn map(
             }
             ffi::lua_replace(state, map + 3);
         }
-        kept(&mut call.request).truncate();
-        ffi::lua_settop(state, map);
+        (walk.kept)(&mut call.request).truncate();
+    }
+}
+
+/// Keeps Lua from collecting the userdata at an index, if it is one.
+unsafe fn anchor(state: *mut lua_State, index: c_int, walk: &Walk) {
+    // SAFETY: as for map.
+    unsafe {
+        if ffi::lua_type(state, index) == ffi::LUA_TUSERDATA {
+            ffi::lua_pushvalue(state, index);
+            ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, walk.anchor.address());
+        }
     }
 }
 
 /// Keeps the entry whose key and value are on top of the stack.
-unsafe fn entry(state: *mut lua_State, call: &mut Call, kept: fn(&mut event::Request) -> &mut Map, prefix: &[u8]) {
+unsafe fn entry(state: *mut lua_State, call: &mut Call, walk: &Walk) {
     // SAFETY: as for map.
     unsafe {
         if ffi::lua_type(state, -1) != ffi::LUA_TSTRING {
@@ -306,8 +409,8 @@ unsafe fn entry(state: *mut lua_State, call: &mut Call, kept: fn(&mut event::Req
             _ => return,
         }
         let (key, value) = (bytes(state, -1), bytes(state, -2));
-        if key.starts_with(prefix) {
-            kept(&mut call.request).add(key, value);
+        if key.starts_with(walk.prefix) {
+            (walk.kept)(&mut call.request).add(key, value);
         }
         pop(state);
     }

@@ -21,8 +21,8 @@ impl Runtime {
     pub fn start() -> io::Result<Runtime> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            // Names are looked up on threads of their own.
-            .thread_name("rgw_nats")
+            // Names are looked up and files are read on threads of their own, for as long as it takes.
+            .thread_name("rgw_nats_io")
             .max_blocking_threads(4)
             .build()?;
         let handle = runtime.handle().clone();

@@ -1,62 +1,66 @@
-//! One connection to NATS, kept up for ever, and the delivery of messages with the server's confirmation.
+//! One connection to one NATS server, and the delivery of messages with the server's confirmation.
 //!
-//! A message counts as delivered when the server has read it. async-nats' `publish` and `flush` tell nothing of that: a
-//! reconnect drops what it had buffered. So each batch ends with a message to an inbox of our own. NATS keeps the order
-//! of a connection; when that message comes back, and the connection is still the one that the batch was sent on, the
-//! server has read the whole batch.
+//! A message counts as delivered when the server has read it. async-nats' `publish` and `flush` tell nothing of that. So
+//! each batch ends with a message to an inbox of our own: NATS keeps the order of a connection, and when that message
+//! comes back, the server has read the whole batch.
+//!
+//! A link ends with its connection, and async-nats' own reconnecting is off: what async-nats still had in its channel would
+//! go out on the new connection, behind a gap, before the batch that is sent again. Who holds the link makes a new one.
 
-use crate::config::{Endpoint, Server};
+use crate::config::{Endpoint, Login, Server};
 use crate::error::{Code, Error};
 use crate::message::Message;
-use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr, Subscriber};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, Subscriber};
 use futures_util::StreamExt;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The first wait before a further attempt to connect; each one after it is twice as long, with half of it by chance.
-const FIRST_DELAY: Duration = Duration::from_millis(50);
-/// The longest wait before a further attempt to connect.
-const LAST_DELAY: Duration = Duration::from_secs(4);
 /// How often the server is asked for a sign of life; the third unanswered one ends a connection. A broker that has vanished
 /// is noticed in 30 s, where TCP alone takes a quarter of an hour.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// How often the state of a connection is looked at, should async-nats have dropped an event (it keeps 128).
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// What a message to `publish_with_headers` may have in headers beyond their text: the status line and separators.
+/// What a message has in headers beyond their text: the status line and separators.
 const HEADER_OVERHEAD: usize = 16;
+/// How long the last words of a server take to come through, once its connection is gone.
+const LAST_WORDS: Duration = Duration::from_millis(20);
+/// How long a server takes to say that it does not take a message, where that is waited for.
+const VERDICT: Duration = Duration::from_millis(250);
+/// How many denied subjects of one batch are told apart.
+const MAX_DENIED: usize = 1000;
+/// What a server says, in lower case, before it ends a connection for something that we have sent.
+const CULPRITS: [&str; 5] = ["maximum payload", "control line", "parser error", "unknown protocol", "message size"];
 
-/// Hears of what happens to a connection. Called on the runtime's thread; must not block.
+/// Hears of what goes wrong. Called on the runtime's thread; must not block.
 pub trait Observer: Send + Sync + 'static {
-    /// The connection is up, with this many connects so far.
-    fn connected(&self, connects: u64);
-    /// The connection is down; a new one is being made.
-    fn disconnected(&self);
     /// Something failed; it will be tried again.
     fn trouble(&self, what: &str);
 }
 
-/// Why a batch was not confirmed. Nothing is known of its messages: each must be delivered again, with the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interrupted {
-    /// The connection broke.
-    Connection,
-    /// async-nats gave the connection up; a new link is needed.
-    Link,
+/// The connection broke before a batch was confirmed. Nothing is known of its messages: each must be delivered again, with
+/// the same id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interrupted {
+    /// What the server said, if it ended the connection for one of the messages.
+    pub culprit: Option<String>,
 }
 
-/// What the callbacks of async-nats tell the link.
+/// What async-nats' callbacks tell the link.
 #[derive(Default)]
 struct Signals {
     changed: Notify,
-    failures: AtomicU32,
+    inbox: OnceLock<String>,
     unconfirmable: AtomicBool,
+    culprit: Mutex<Option<String>>,
+    denied: Mutex<HashSet<String>>,
 }
 
-/// A connection that is made, and made again, in the background.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection that is up, or was.
 pub struct Link {
     client: Client,
     inbox: String,
@@ -68,63 +72,77 @@ pub struct Link {
 }
 
 impl Link {
-    /// Begins to connect; returns before the connection is up. Must be called on the runtime.
+    /// Connects to a server, once: `connect_timeout_ms` at most for each address that its name has. Must be called on the
+    /// runtime.
     ///
     /// # Errors
-    /// `bad_config`, if async-nats does not take a server's URL; `internal`, if it gave up at once.
-    pub async fn open(endpoint: &Endpoint, observer: Weak<dyn Observer>) -> Result<Link, Error> {
-        let refused = |server: &Server, error| Error::new(Code::BadConfig, format!("the URL of {server}: {error}"));
-        let parse = |server: &Server| server.url().parse::<ServerAddr>().map_err(|error| refused(server, error));
-        let servers: Vec<ServerAddr> = endpoint.servers.iter().map(parse).collect::<Result<_, _>>()?;
+    /// Why it did not come to be, without a secret.
+    pub async fn open(endpoint: &Endpoint, server: &Server, observer: Weak<dyn Observer>) -> Result<Link, String> {
         let signals = Arc::new(Signals::default());
-        let client = options(endpoint, &signals, observer.clone())
-            .connect(servers)
-            .await
-            .map_err(|error| Error::new(Code::Internal, format!("connecting can't begin: {error}")))?;
+        let mut options = options(endpoint, &signals, observer.clone());
+        options = match server.login() {
+            Login::None => options,
+            Login::User(user, password) => options.user_and_password(user.clone(), password.clone()),
+            Login::Token(token) => options.token(token.clone()),
+        };
+        let client = options.connect(server.address()).await.map_err(|error| format!("{server}: {error}"))?;
         let inbox = client.new_inbox();
-        let echoes = client
-            .subscribe(inbox.clone())
-            .await
-            .map_err(|error| Error::new(Code::Internal, format!("no inbox for confirmations: {error}")))?;
+        let _ = signals.inbox.set(inbox.clone());
+        let echoes = client.subscribe(inbox.clone()).await.map_err(|error| format!("{server}: {error}"))?;
         let ack_timeout = Duration::from_millis(endpoint.ack_timeout_ms);
         Ok(Link { client, inbox, echoes, marker: 0, ack_timeout, signals, observer })
     }
 
-    /// Waits until the connection is up.
-    async fn connected(&self) {
-        while self.client.connection_state() != State::Connected {
-            let _ = tokio::time::timeout(LOOK_AGAIN, self.signals.changed.notified()).await;
-        }
+    /// The name of the server.
+    pub fn server_name(&self) -> String {
+        self.client.server_info().server_name
     }
 
-    /// How many connections there have been: another number means another connection.
-    fn epoch(&self) -> u64 {
-        self.client.statistics().connects.load(Ordering::Relaxed)
+    /// Further servers of the same cluster, as the server tells of them: host and port.
+    pub fn discovered(&self) -> Vec<String> {
+        self.client.server_info().connect_urls
     }
 
-    /// Sends messages in their order and waits for the server's confirmation: as long as the connection takes to come up,
-    /// and then as long as it holds. Returns what can never be sent, each by its place in `batch`.
+    /// Waits until the connection is lost, with nothing in flight. May be dropped at any time.
+    pub async fn lost(&mut self) {
+        while self.echoes.next().await.is_some() {}
+    }
+
+    /// Sends messages in their order and waits for the server's confirmation, as long as the connection holds. Returns what
+    /// the server has not taken, each by its place in `batch`; what was denied, and what is too large, is lost for good.
+    /// `carefully` waits for the server's verdict before anything else is sent: when it ends the connection with more to
+    /// read, its reason is lost on the way.
     ///
     /// # Errors
     /// [`Interrupted`]: none of the messages is known to have arrived.
-    pub async fn deliver(&mut self, batch: &[Message]) -> Result<Vec<(usize, Error)>, Interrupted> {
-        self.connected().await;
-        let epoch = self.epoch();
+    pub async fn deliver(&mut self, batch: &[Message], carefully: bool) -> Result<Vec<(usize, Error)>, Interrupted> {
+        lock(&self.signals.denied).clear();
         let mut refused = Vec::new();
         for (place, message) in batch.iter().enumerate() {
             match self.publish(message).await {
                 Ok(()) => {}
                 Err(Some(error)) => refused.push((place, error)),
-                Err(None) => return Err(Interrupted::Link),
+                Err(None) => return Err(self.interrupted().await),
             }
         }
-        if refused.len() < batch.len() {
-            self.confirm(epoch).await?;
+        if carefully && self.client.flush().await.is_ok() {
+            tokio::time::sleep(VERDICT).await;
+        }
+        if refused.len() < batch.len() && !self.confirm().await {
+            return Err(self.interrupted().await);
+        }
+        // The server denies before it confirms, and async-nats passes both on in their order.
+        let denied = lock(&self.signals.denied);
+        for (place, message) in batch.iter().enumerate() {
+            if denied.contains(&message.subject) {
+                let text = format!("the server denies publishing to {}", message.subject);
+                refused.push((place, Error::new(Code::Denied, text)));
+            }
         }
         Ok(refused)
     }
 
-    /// Hands one message to async-nats. `Err(None)` says that it has given up.
+    /// Hands one message to async-nats. `Err(None)` says that the connection is gone.
     async fn publish(&self, message: &Message) -> Result<(), Option<Error>> {
         let headers: usize = message.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
         let size = message.payload.len() + headers + HEADER_OVERHEAD;
@@ -149,131 +167,93 @@ impl Link {
         })
     }
 
-    /// Waits until the server has read all that was sent on the connection `epoch`, or until that connection is lost.
-    async fn confirm(&mut self, epoch: u64) -> Result<(), Interrupted> {
-        if self.signals.unconfirmable.load(Ordering::Relaxed) {
-            return self.flush().await;
-        }
-        let mut marker = self.mark().await?;
+    /// Waits until the server has read all that was sent; false if the connection was lost before.
+    async fn confirm(&mut self) -> bool {
         loop {
+            if self.signals.unconfirmable.load(Ordering::Relaxed) {
+                // What is left is async-nats' own word that all is written. It fails with the connection.
+                return self.client.flush().await.is_ok();
+            }
+            self.marker = self.marker.wrapping_add(1);
+            let marker = self.marker.to_be_bytes();
+            if self.client.publish(self.inbox.clone(), marker.to_vec().into()).await.is_err() {
+                return false;
+            }
             let deadline = tokio::time::sleep(self.ack_timeout);
-            tokio::select! {
-                echo = self.echoes.next() => match echo {
-                    None => return Err(Interrupted::Link),
-                    // An older marker may still come in.
-                    Some(echo) if echo.payload[..] != marker => {}
-                    Some(_) if self.epoch() == epoch => return Ok(()),
-                    Some(_) => return Err(Interrupted::Connection),
-                },
-                () = self.signals.changed.notified() => {
-                    if self.signals.unconfirmable.load(Ordering::Relaxed) {
-                        return self.flush().await;
+            tokio::pin!(deadline);
+            loop {
+                tokio::select! {
+                    echo = self.echoes.next() => match echo {
+                        None => return false,
+                        Some(echo) if echo.payload[..] == marker => return true,
+                        // An older marker may still come in.
+                        Some(_) => {}
+                    },
+                    () = self.signals.changed.notified() => {
+                        if self.signals.unconfirmable.load(Ordering::Relaxed) {
+                            break;
+                        }
                     }
-                    if self.epoch() != epoch || self.client.connection_state() != State::Connected {
-                        return Err(Interrupted::Connection);
+                    () = &mut deadline => {
+                        // What was sent is still on its way: nothing is lost while the connection holds, and sending it
+                        // again would double it. Another marker does no harm, should the first one have been dropped.
+                        if let Some(observer) = self.observer.upgrade() {
+                            observer.trouble(&format!("no confirmation for {} ms", self.ack_timeout.as_millis()));
+                        }
+                        break;
                     }
-                }
-                () = deadline => {
-                    // What was sent is still on its way: nothing is lost while the connection holds, and sending it again
-                    // would double it. Another marker does no harm, should the first one have been dropped.
-                    if let Some(observer) = self.observer.upgrade() {
-                        observer.trouble(&format!("no confirmation for {} ms", self.ack_timeout.as_millis()));
-                    }
-                    marker = self.mark().await?;
                 }
             }
         }
     }
 
-    /// Where the server refuses us an inbox: async-nats' own word that all is written to the socket.
-    async fn flush(&self) -> Result<(), Interrupted> {
-        self.client.flush().await.map_err(|_| Interrupted::Link)
-    }
-
-    /// Sends a new marker to our own inbox; returns what it looks like.
-    async fn mark(&mut self) -> Result<[u8; 8], Interrupted> {
-        self.marker = self.marker.wrapping_add(1);
-        let marker = self.marker.to_be_bytes();
-        let sent = self.client.publish(self.inbox.clone(), marker.to_vec().into()).await;
-        sent.map(|()| marker).map_err(|_| Interrupted::Link)
-    }
-
-    /// The name of the server that the connection is with; empty before the first.
-    pub fn server_name(&self) -> String {
-        self.client.try_server_info().map(|info| info.server_name).unwrap_or_default()
+    /// How it came to an interruption.
+    async fn interrupted(&self) -> Interrupted {
+        // async-nats tells of errors on a task of its own.
+        tokio::time::sleep(LAST_WORDS).await;
+        Interrupted { culprit: lock(&self.signals.culprit).take() }
     }
 }
 
 /// The options of async-nats for an endpoint.
 fn options(endpoint: &Endpoint, signals: &Arc<Signals>, observer: Weak<dyn Observer>) -> ConnectOptions {
-    let failing = signals.clone();
     let signals = signals.clone();
-    let connects = Arc::new(AtomicU64::new(0));
     ConnectOptions::new()
         .name(&endpoint.name)
         .connection_timeout(Duration::from_millis(endpoint.connect_timeout_ms))
         .ping_interval(PING_INTERVAL)
-        .retry_on_initial_connect()
+        // The first connection counts as one: there is no second.
+        .max_reconnects(1)
+        .reconnect_delay_callback(|_| Duration::ZERO)
+        .ignore_discovered_servers()
         // Subjects are checked when they are accepted.
         .skip_subject_validation(true)
-        .reconnect_delay_callback(move |_| delay(failing.failures.fetch_add(1, Ordering::Relaxed)))
         .event_callback(move |event| {
-            if let Some(observer) = observer.upgrade() {
-                tell(event, &signals, &connects, &*observer);
+            if let (Event::ServerError(error), Some(observer)) = (event, observer.upgrade()) {
+                said(&error.to_string(), &signals, &*observer);
             }
             signals.changed.notify_one();
             std::future::ready(())
         })
 }
 
-/// Takes up an event of async-nats.
-fn tell(event: Event, signals: &Signals, connects: &AtomicU64, observer: &dyn Observer) {
-    match event {
-        Event::Connected => {
-            signals.failures.store(0, Ordering::Relaxed);
-            signals.unconfirmable.store(false, Ordering::Relaxed);
-            observer.connected(connects.fetch_add(1, Ordering::Relaxed).saturating_add(1));
-        }
-        Event::Disconnected | Event::Closed => observer.disconnected(),
-        Event::ServerError(error) => {
-            let text = error.to_string();
-            if text.to_ascii_lowercase().contains("permissions violation") && text.contains("_INBOX") {
-                signals.unconfirmable.store(true, Ordering::Relaxed);
-                observer.trouble(&format!("{text}: without _INBOX.> events are not confirmed, and can be lost"));
-            } else {
-                observer.trouble(&text);
-            }
-        }
-        Event::ClientError(error) => observer.trouble(&error.to_string()),
-        Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
+/// Takes up what the server has said.
+fn said(text: &str, signals: &Signals, observer: &dyn Observer) {
+    let lower = text.to_ascii_lowercase();
+    let inbox = signals.inbox.get().is_some_and(|inbox| text.contains(inbox.as_str()));
+    if (inbox && lower.contains("permissions violation")) || lower.contains("maximum subscriptions") {
+        signals.unconfirmable.store(true, Ordering::Relaxed);
+        observer.trouble(&format!("{text}: without its inbox events are not confirmed, and can be lost"));
+        return;
     }
-}
-
-/// The wait before an attempt to connect, after so many failures in a row.
-fn delay(failures: u32) -> Duration {
-    if failures == 0 {
-        return Duration::ZERO;
+    if CULPRITS.iter().any(|culprit| lower.contains(culprit)) {
+        *lock(&signals.culprit) = Some(text.to_owned());
     }
-    let full = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(LAST_DELAY);
-    // Many gateways lose the same broker at the same moment; chance keeps them from coming back in step.
-    let chance = RandomState::new().hash_one(failures) % 1000;
-    let chance = u32::try_from(chance).unwrap_or_default();
-    full / 2 + full.saturating_mul(chance) / 2000
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_to_four_seconds_and_differ() {
-        assert_eq!(delay(0), Duration::ZERO);
-        for failures in 1..200 {
-            let wait = delay(failures);
-            assert!(wait >= FIRST_DELAY / 2 && wait <= LAST_DELAY, "{failures}: {wait:?}");
+    if lower.contains("permissions violation for publish to") {
+        let mut denied = lock(&signals.denied);
+        if let Some(subject) = text.split('"').nth(1).filter(|_| denied.len() < MAX_DENIED) {
+            denied.insert(subject.to_owned());
         }
-        assert!(delay(20) >= LAST_DELAY / 2);
-        let waits: std::collections::HashSet<Duration> = (0..50).map(|_| delay(20)).collect();
-        assert!(waits.len() > 5);
     }
+    observer.trouble(text);
 }

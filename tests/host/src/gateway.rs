@@ -3,10 +3,11 @@
 use crate::heap::Heap;
 use crate::lua::{self, *};
 use crate::proxy;
-use crate::request::{REQUEST, Release, Sample};
+use crate::request::{REQUEST, Release, Sample, Table};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_int, c_void};
+use std::sync::OnceLock;
 
 /// The gateway of one state. Lua's functions find it through the state's allocator.
 #[repr(C)]
@@ -20,7 +21,7 @@ pub struct Gateway {
     /// What was asked of `Request` that this release lacks.
     pub trespasses: RefCell<Vec<String>>,
     /// What was asked of `Request`: table and field.
-    pub asked: RefCell<BTreeSet<(&'static CStr, &'static CStr)>>,
+    pub asked: RefCell<BTreeSet<(&'static CStr, &'static [u8])>>,
     /// What [`judge`] found wrong.
     pub faults: RefCell<Vec<String>>,
     /// How often [`judge`] saw success, as `ok`, and each code.
@@ -77,8 +78,14 @@ impl Gateway {
     }
 
     /// Notes what `Request` was asked for.
-    pub fn note(&self, table: &'static CStr, field: &'static CStr) {
+    pub fn note(&self, table: &'static CStr, field: &'static [u8]) {
         self.asked.borrow_mut().insert((table, field));
+    }
+
+    /// Notes what `Request` should not have been asked for.
+    pub fn trespass(&self, table: &Table, what: &[u8]) {
+        let trespass = format!("{}.{}", table.path.to_string_lossy(), String::from_utf8_lossy(what));
+        self.trespasses.borrow_mut().push(trespass);
     }
 
     /// How often an outcome was seen: `ok`, or a code.
@@ -132,6 +139,9 @@ pub unsafe extern "C-unwind" fn furnish(lua: Lua) -> c_int {
         }
         if gateway.release >= Release::Reef {
             lua_createtable(lua, 0, 0);
+            let name = if gateway.release == Release::Reef { c"RGWMeta" } else { c"RGW" };
+            luaL_newmetatable(lua, name.as_ptr());
+            lua_setmetatable(lua, -2);
             lua_setglobal(lua, c"RGW".as_ptr());
         }
         if gateway.release >= Release::Tentacle {
@@ -214,7 +224,10 @@ pub unsafe fn verdict(lua: Lua, first: c_int) -> Result<Option<String>, String> 
 }
 
 /// The codes that there are, as `Code::name` in src/error.rs lists them.
-pub fn codes() -> Vec<&'static str> {
-    let arms = include_str!("../../../src/error.rs").lines().filter_map(|line| line.trim().strip_prefix("Code::"));
-    arms.filter_map(|arm| arm.split_once("=> \"")?.1.split('"').next()).collect()
+pub fn codes() -> &'static [&'static str] {
+    static CODES: OnceLock<Vec<&'static str>> = OnceLock::new();
+    CODES.get_or_init(|| {
+        let arms = include_str!("../../../src/error.rs").lines().filter_map(|line| line.trim().strip_prefix("Code::"));
+        arms.filter_map(|arm| arm.split_once("=> \"")?.1.split('"').next()).collect()
+    })
 }

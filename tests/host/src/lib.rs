@@ -3,7 +3,15 @@
 //!
 //! What can kill or hang a process is a *scenario*: a subcommand of the program `host`, which each test runs in a process
 //! of its own, so that an abort is a failed test. The scenarios are in `src/scenario/`, the verdicts on them in `tests/`.
-//! The module comes from the directory in `RGW_NATS_MODULE_DIR`.
+//! The module comes from the directory in `RGW_NATS_MODULE_DIR`, and must be built for the same Lua:
+//!
+//! ```sh
+//! scripts/build-module.sh 5.3 build/lua5.3/rgw_nats.so
+//! RGW_NATS_MODULE_DIR=build/lua5.3 cargo test --release -p host --features lua53
+//! RGW_NATS_MODULE_DIR=build/lua5.3 cargo run --release -p host --features lua53 -- fork-hammer
+//! ```
+//!
+//! It takes liblua5.3-dev or liblua5.4-dev, a C++ compiler, and nats-server.
 
 #![deny(missing_docs, clippy::undocumented_unsafe_blocks)]
 
@@ -25,5 +33,5 @@ pub use broker::{Broker, ClosedPort, Subscriber};
 pub use gateway::Gateway;
 pub use heap::Refusal;
 pub use process::play;
-pub use request::{RELEASES, Release, Sample};
+pub use request::{RELEASES, Release, Sample, Tags};
 pub use state::{Ended, Setup, State};

@@ -30,6 +30,10 @@ pub const NUMBER: c_int = 3;
 pub const STRING: c_int = 4;
 /// The type table.
 pub const TABLE: c_int = 5;
+/// Stops collections.
+pub const GC_STOP: c_int = 0;
+/// Lets them happen again.
+pub const GC_RESTART: c_int = 1;
 /// As many results as there are.
 pub const MULTRET: c_int = -1;
 /// Where a state keeps what no script sees.
@@ -60,6 +64,7 @@ unsafe extern "C-unwind" {
     ) -> c_int;
     pub fn lua_error(lua: Lua) -> c_int;
     pub fn luaL_checkstack(lua: Lua, size: c_int, message: *const c_char);
+    pub fn lua_gc(lua: Lua, what: c_int, ...) -> c_int;
     pub fn lua_gettop(lua: Lua) -> c_int;
     pub fn lua_settop(lua: Lua, index: c_int);
     pub fn lua_pushvalue(lua: Lua, index: c_int);

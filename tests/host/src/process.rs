@@ -129,6 +129,35 @@ impl Fork {
     }
 }
 
+unsafe extern "C" {
+    fn foreign_hold(hold: bool);
+    fn foreign_is_held() -> bool;
+}
+
+/// Makes threads stand still where they register handlers of fork, or lets them go on.
+pub fn hold_registration(hold: bool) {
+    // SAFETY: sets a flag.
+    unsafe { foreign_hold(hold) }
+}
+
+/// Whether a thread stands still there.
+pub fn is_registration_held() -> bool {
+    // SAFETY: reads a flag.
+    unsafe { foreign_is_held() }
+}
+
+/// Waits until something is so, and fails after ten seconds.
+///
+/// # Panics
+/// That is how; `what_not` is the message.
+pub fn wait_until(what_not: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what_not}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// How many bytes of this process are in memory.
 ///
 /// # Panics

@@ -81,12 +81,10 @@ unsafe fn push_field(lua: Lua, gateway: &Gateway, field: Field) {
     }
 }
 
-/// Notes a trespass, which fails the test, and raises as 18 and 20 do.
+/// Notes a trespass, which fails the test, and raises as 18 and 20 do for an unknown field.
 unsafe fn trespass(lua: Lua, gateway: &Gateway, table: &Table, what: &[u8]) -> c_int {
-    let place = table.path.to_string_lossy();
-    gateway.trespasses.borrow_mut().push(format!("{place}.{}", String::from_utf8_lossy(what)));
-    drop(place);
-    // SAFETY: nothing on this frame needs dropping any more.
+    gateway.trespass(table, what);
+    // SAFETY: nothing on this frame needs dropping.
     unsafe {
         lua_pushstring(lua, c"unknown field name".as_ptr());
         lua_error(lua)
@@ -99,7 +97,7 @@ unsafe extern "C-unwind" fn index(lua: Lua) -> c_int {
     unsafe {
         let (gateway, table) = here(lua);
         let Some(key) = lua::bytes(lua, 2) else { return trespass(lua, gateway, table, b"no string") };
-        let named = |entry: &&Entry| entry.is_in(gateway.release) && entry.name.to_bytes().eq_ignore_ascii_case(key);
+        let named = |entry: &&Entry| entry.is_in(gateway.release) && entry.name.eq_ignore_ascii_case(key);
         match table.entries.iter().find(named) {
             Some(entry) => {
                 gateway.note(table.path, entry.name);
@@ -117,7 +115,7 @@ unsafe extern "C-unwind" fn index_map(lua: Lua) -> c_int {
     unsafe {
         let (gateway, table) = here(lua);
         let Some(key) = lua::bytes(lua, 2) else { return trespass(lua, gateway, table, b"no string") };
-        match table.entries.iter().find(|entry| entry.name.to_bytes() == key) {
+        match table.entries.iter().find(|entry| entry.name == key) {
             Some(entry) => push_field(lua, gateway, entry.field),
             None => lua_pushnil(lua),
         }
@@ -130,7 +128,7 @@ unsafe extern "C-unwind" fn pairs(lua: Lua) -> c_int {
     // SAFETY: as for index.
     unsafe {
         let (gateway, table) = here(lua);
-        gateway.note(table.path, c"pairs");
+        gateway.note(table.path, b"pairs");
         lua_pushvalue(lua, lua::upvalue(1));
         lua_pushcclosure(lua, if gateway.release < Release::Tentacle { step } else { step_by_iterator }, 1);
         lua_pushnil(lua);
@@ -139,45 +137,73 @@ unsafe extern "C-unwind" fn pairs(lua: Lua) -> c_int {
     }
 }
 
-/// A step on 16 and 18: looks the last key up and goes on from there. With a key that is there twice it never gets on.
+/// A step on 16 and 18: looks the last key up, as far as its first NUL, and goes on from there. With a key that is there
+/// twice it never gets on.
 unsafe extern "C-unwind" fn step(lua: Lua) -> c_int {
     // SAFETY: as for index.
     unsafe {
         let (gateway, table) = here(lua);
         let next = match lua::bytes(lua, 2) {
             None => 0,
-            Some(last) => table.entries.iter().take_while(|entry| entry.name.to_bytes() != last).count() + 1,
+            Some(last) => {
+                let known = last.split(|byte| *byte == 0).next().unwrap_or_default();
+                match table.entries.iter().position(|entry| entry.name == known) {
+                    Some(place) => place + 1,
+                    None => return trespass(lua, gateway, table, b" was walked on from a key with a NUL"),
+                }
+            }
         };
         let Some(entry) = table.entries.get(next) else {
             lua_pushnil(lua);
             return 1;
         };
-        lua_pushstring(lua, entry.name.as_ptr());
+        lua_pushlstring(lua, entry.name.as_ptr().cast(), entry.name.len());
         push_field(lua, gateway, entry.field);
         2
     }
 }
 
-/// A step on 20: keys are userdata, which are places in the map.
+/// A step on 20: the key is a userdata, the same one all along, which is a place in the map. The metatable that it has
+/// keeps a pointer to it, by which a further walk in the same state goes on, whether Lua has collected it or not.
 unsafe extern "C-unwind" fn step_by_iterator(lua: Lua) -> c_int {
     // SAFETY: as for index; the userdata has room for the place.
     unsafe {
         let (gateway, table) = here(lua);
-        let last = lua_touserdata(lua, 2).cast::<usize>();
-        let next = last.as_ref().map_or(0, |last| last + 1);
-        let Some(entry) = table.entries.get(next) else {
+        if lua_type(lua, 2) == NIL {
+            let iterator = lua::new_userdata(lua, size_of::<usize>()).cast::<usize>();
+            iterator.write(0);
+            if luaL_newmetatable(lua, iterator_name(table).as_ptr().cast()) == 0 {
+                return trespass(lua, gateway, table, b" was walked again");
+            }
+            lua_pushvalue(lua, lua::upvalue(1));
+            lua_pushcclosure(lua, key_text, 1);
+            lua_setfield(lua, -2, c"__tostring".as_ptr());
+            lua_setmetatable(lua, -2);
+        } else {
+            let Some(place) = lua_touserdata(lua, 2).cast::<usize>().as_mut() else {
+                return trespass(lua, gateway, table, b" was walked on from what is no iterator");
+            };
+            *place += 1;
+            lua_pushvalue(lua, 2);
+        }
+        let place = lua_touserdata(lua, -1).cast::<usize>().read();
+        let Some(entry) = table.entries.get(place) else {
             lua_pushnil(lua);
             return 1;
         };
-        lua::new_userdata(lua, size_of::<usize>()).cast::<usize>().write(next);
-        luaL_newmetatable(lua, c"an iterator of RGW's".as_ptr());
-        lua_pushvalue(lua, lua::upvalue(1));
-        lua_pushcclosure(lua, key_text, 1);
-        lua_setfield(lua, -2, c"__tostring".as_ptr());
-        lua_setmetatable(lua, -2);
         push_field(lua, gateway, entry.field);
         2
     }
+}
+
+/// What 20 calls the metatable of a map's iterator, with a NUL at the end.
+fn iterator_name(table: &Table) -> [u8; 64] {
+    let mut name = [0; 64];
+    let whole = [table.path.to_bytes(), b".Iterator"];
+    for (place, byte) in name.iter_mut().zip(whole.into_iter().flatten()) {
+        *place = *byte;
+    }
+    name
 }
 
 /// `tostring(key)` on 20.
@@ -188,7 +214,7 @@ unsafe extern "C-unwind" fn key_text(lua: Lua) -> c_int {
         let place = lua_touserdata(lua, 1).cast::<usize>();
         match place.as_ref().and_then(|place| table.entries.get(*place)) {
             Some(entry) => {
-                lua_pushstring(lua, entry.name.as_ptr());
+                lua_pushlstring(lua, entry.name.as_ptr().cast(), entry.name.len());
             }
             None => lua_pushnil(lua),
         }

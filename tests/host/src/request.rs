@@ -25,14 +25,25 @@ pub struct Sample {
     pub status: i64,
     /// Whether it is a part of an upload.
     pub part: bool,
-    /// Whether the client gave one tag key twice.
-    pub repeated_tag: bool,
+    /// The tags that the client gave.
+    pub tags: Tags,
+}
+
+/// Tags by what is odd about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tags {
+    /// Nothing is.
+    Plain,
+    /// One key is there twice: on 16 and 18 a walk never gets past it.
+    Repeated,
+    /// One key has a NUL in it: 16 and 18 look for what is before that, do not find it, and abort.
+    Nul,
 }
 
 impl Sample {
     /// A request that is none of the special cases.
     pub const fn of(operation: &'static CStr, status: i64) -> Sample {
-        Sample { operation, status, part: false, repeated_tag: false }
+        Sample { operation, status, part: false, tags: Tags::Plain }
     }
 }
 
@@ -58,7 +69,7 @@ pub enum Field {
 /// A field, and the releases that have it.
 pub struct Entry {
     /// Its name, or the key in a map.
-    pub name: &'static CStr,
+    pub name: &'static [u8],
     /// Its value.
     pub field: Field,
     first: Release,
@@ -83,19 +94,19 @@ pub struct Table {
 }
 
 const fn all(name: &'static CStr, field: Field) -> Entry {
-    Entry { name, field, first: Release::Pacific, last: Release::Tentacle }
+    Entry { name: name.to_bytes(), field, first: Release::Pacific, last: Release::Tentacle }
 }
 
 const fn since_reef(name: &'static CStr, field: Field) -> Entry {
-    Entry { name, field, first: Release::Reef, last: Release::Tentacle }
+    Entry { name: name.to_bytes(), field, first: Release::Reef, last: Release::Tentacle }
 }
 
 const fn until_reef(name: &'static CStr, field: Field) -> Entry {
-    Entry { name, field, first: Release::Pacific, last: Release::Reef }
+    Entry { name: name.to_bytes(), field, first: Release::Pacific, last: Release::Reef }
 }
 
 const fn tentacle(name: &'static CStr, field: Field) -> Entry {
-    Entry { name, field, first: Release::Tentacle, last: Release::Tentacle }
+    Entry { name: name.to_bytes(), field, first: Release::Tentacle, last: Release::Tentacle }
 }
 
 use Field::{Integer, Map, Nil, Of, Text, Time};
@@ -179,11 +190,8 @@ static OBJECT_OWNER: Table = table(
         tentacle(c"User", Text(c"requester")),
     ],
 );
-static ZONE_GROUP: Table = table(
-    c"ZoneGroupMeta",
-    c"Request.ZoneGroup",
-    &[all(c"Name", Text(c"default")), all(c"Endpoint", Text(c""))],
-);
+static ZONE_GROUP: Table =
+    table(c"ZoneGroupMeta", c"Request.ZoneGroup", &[all(c"Name", Text(c"default")), all(c"Endpoint", Text(c""))]);
 static RESPONSE: Table = table(
     c"ResponseMeta",
     c"Request.Response",
@@ -207,6 +215,14 @@ static METADATA: Table = strings(
         all(c"x-amz-meta-camera", Text(c"x100")),
         all(c"x-amz-meta-color", Text(c"red")),
         all(c"x-amz-security-token", Text(c"hunter2")),
+        all(
+            c"x-amz-tagging",
+            Of(|sample| match sample.tags {
+                Tags::Plain => Text(c"project=blue&stage=raw"),
+                Tags::Repeated => Text(c"project=blue&project=green&stage=raw"),
+                Tags::Nul => Text(c"a=first&b%00c=odd&stage=raw"),
+            }),
+        ),
     ],
 );
 static HTTP: Table = table(
@@ -224,11 +240,18 @@ static HTTP: Table = table(
         all(c"Domain", Text(c"")),
     ],
 );
-static TAGS: Table =
-    strings(c"Request.Tags", &[all(c"project", Text(c"blue")), all(c"stage", Text(c"raw"))]);
+static TAGS: Table = strings(c"Request.Tags", &[all(c"project", Text(c"blue")), all(c"stage", Text(c"raw"))]);
 static REPEATED_TAGS: Table = strings(
     c"Request.Tags",
     &[all(c"project", Text(c"blue")), all(c"project", Text(c"green")), all(c"stage", Text(c"raw"))],
+);
+static NUL_TAGS: Table = strings(
+    c"Request.Tags",
+    &[
+        all(c"a", Text(c"first")),
+        Entry { name: b"b\0c", field: Text(c"odd"), first: Release::Pacific, last: Release::Tentacle },
+        all(c"stage", Text(c"raw")),
+    ],
 );
 static ENVIRONMENT: Table = strings(
     c"Request.Environment",
@@ -242,8 +265,7 @@ static ENVIRONMENT: Table = strings(
         all(c"aws:CurrentTime", Text(c"1795331154")),
     ],
 );
-static ATTRIBUTES: Table =
-    strings(c"Request.GenericAttributes", &[all(c"user.rgw.content_type", Text(c"image/jpeg"))]);
+static ATTRIBUTES: Table = strings(c"Request.GenericAttributes", &[all(c"user.rgw.content_type", Text(c"image/jpeg"))]);
 static POLICIES: Table = table(c"PolicyListMeta", c"Request.UserPolicies", &[]);
 static TRACE: Table = table(c"TraceMeta", c"Request.Trace", &[all(c"Enable", Nil)]);
 
@@ -259,7 +281,10 @@ pub static REQUEST: Table = table(
         all(c"Response", Field::Table(&RESPONSE)),
         all(c"SwiftAccountName", Nil),
         all(c"Bucket", Field::Table(&BUCKET)),
-        all(c"Object", Of(|sample| if sample.operation == c"multi_object_delete" { Nil } else { Field::Table(&REQUEST_OBJECT) })),
+        all(
+            c"Object",
+            Of(|sample| if sample.operation == c"multi_object_delete" { Nil } else { Field::Table(&REQUEST_OBJECT) }),
+        ),
         all(c"CopyFrom", Of(|sample| if sample.operation == c"copy_obj" { Field::Table(&COPY_FROM) } else { Nil })),
         all(c"ObjectOwner", Field::Table(&OBJECT_OWNER)),
         all(c"ZoneGroup", Field::Table(&ZONE_GROUP)),
@@ -275,7 +300,14 @@ pub static REQUEST: Table = table(
         all(c"Dialect", Text(c"s3")),
         all(c"Id", Text(c"a164264a-7680-4efe-9372-8c53f1f5dbca.4110.7269143302322000326")),
         all(c"TransactionId", Text(c"tx0000064e12f51e45011c6-006b029540-100e-default")),
-        all(c"Tags", Of(|sample| Map(if sample.repeated_tag { &REPEATED_TAGS } else { &TAGS }))),
+        all(
+            c"Tags",
+            Of(|sample| match sample.tags {
+                Tags::Plain => Map(&TAGS),
+                Tags::Repeated => Map(&REPEATED_TAGS),
+                Tags::Nul => Map(&NUL_TAGS),
+            }),
+        ),
         since_reef(c"User", Field::Table(&REQUEST_USER)),
         since_reef(c"Trace", Field::Table(&TRACE)),
     ],

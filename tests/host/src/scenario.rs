@@ -19,6 +19,7 @@ pub fn play(arguments: &[&str]) {
         ["fork"] => fork::anew(),
         ["fork-delivery"] => fork::delivery(),
         ["fork-hammer"] => fork::hammer(),
+        ["fork-start"] => fork::start(),
         ["fork-log"] => fork::log(),
         ["fork-program"] => fork::program(),
         ["exit-without-broker", limit, code] => exit::without_broker(number(limit), number(code)),
@@ -33,7 +34,10 @@ pub fn play(arguments: &[&str]) {
         ["finalizers"] => kinds::finalizers(),
         ["fields"] => fields::each_release(),
         ["records"] => fields::records(),
+        ["misleading-scripts"] => fields::misleading_scripts(),
+        ["two-notifications"] => fields::two_notifications(),
         ["exceptions"] => exceptions::at_each_read(),
+        ["exceptions-of-finalizers"] => exceptions::of_finalizers(),
         ["exceptions-leave-nothing"] => exceptions::leave_nothing(),
         _ => panic!("no such scenario: {arguments:?}"),
     }

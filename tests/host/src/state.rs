@@ -7,6 +7,7 @@ use crate::request::{Release, Sample};
 use std::ffi::{CString, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 unsafe extern "C-unwind" {
@@ -72,7 +73,7 @@ pub enum Ended {
 /// A state with a script's surroundings. Dropping it closes it, which unloads the C libraries that it has loaded.
 pub struct State {
     lua: Lua,
-    gateway: Box<Gateway>,
+    gateway: Rc<Gateway>,
 }
 
 impl State {
@@ -80,7 +81,7 @@ impl State {
     pub fn open(setup: &Setup) -> Option<State> {
         let cpath = [module_directory().as_os_str().as_bytes(), b"/?.so"].concat();
         let cpath = CString::new(cpath).expect("paths have no NUL");
-        let gateway = Box::new(Gateway::new(setup.release, setup.sample, setup.memory, cpath, setup.debug));
+        let gateway = Rc::new(Gateway::new(setup.release, setup.sample, setup.memory, cpath, setup.debug));
         // SAFETY: the gateway's heap is its first part; it outlives the state, as drop closes that first.
         let lua = unsafe { lua_newstate(allocate, std::ptr::from_ref(&*gateway).cast_mut().cast()) };
         if lua.is_null() {
@@ -164,6 +165,11 @@ impl State {
             lua_settop(self.lua, base - 1);
             verdict
         }
+    }
+
+    /// Closes the state. What its gateway has learned, until the last finalizer, stays.
+    pub fn close(self) -> Rc<Gateway> {
+        self.gateway.clone()
     }
 
     /// The error value on top of the stack.
