@@ -4,13 +4,15 @@
 //! each batch ends with a message to an inbox of our own: NATS keeps the order of a connection, and when that message
 //! comes back, the server has read the whole batch.
 //!
-//! A link ends with its connection, and async-nats' own reconnecting is off: what async-nats still had in its channel would
-//! go out on the new connection, behind a gap, before the batch that is sent again. Who holds the link makes a new one.
+//! A link ends with its connection: what async-nats still had in its channel would go out on a new connection, behind a
+//! gap, before the batch that is sent again. async-nats can't be told not to connect again; so the link has no login for a
+//! second time (see [`options`]), and whoever holds it makes a new link.
 
 use crate::config::{Endpoint, Login, Server};
 use crate::error::{Code, Error};
 use crate::message::Message;
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, Subscriber};
+use async_nats::connection::State;
+use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, HeaderMap, Subscriber};
 use futures_util::StreamExt;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +25,8 @@ use tokio::sync::Notify;
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// What a message has in headers beyond their text: the status line and separators.
 const HEADER_OVERHEAD: usize = 16;
+/// How often a connection is looked at, should async-nats have dropped an event (it keeps 128).
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the last words of a server take to come through, once its connection is gone.
 const LAST_WORDS: Duration = Duration::from_millis(20);
 /// How long a server takes to say that it does not take a message, where that is waited for.
@@ -51,6 +55,7 @@ pub struct Interrupted {
 struct Signals {
     changed: Notify,
     inbox: OnceLock<String>,
+    ended: AtomicBool,
     unconfirmable: AtomicBool,
     culprit: Mutex<Option<String>>,
     denied: Mutex<HashSet<String>>,
@@ -79,12 +84,7 @@ impl Link {
     /// Why it did not come to be, without a secret.
     pub async fn open(endpoint: &Endpoint, server: &Server, observer: Weak<dyn Observer>) -> Result<Link, String> {
         let signals = Arc::new(Signals::default());
-        let mut options = options(endpoint, &signals, observer.clone());
-        options = match server.login() {
-            Login::None => options,
-            Login::User(user, password) => options.user_and_password(user.clone(), password.clone()),
-            Login::Token(token) => options.token(token.clone()),
-        };
+        let options = options(endpoint, server, &signals, observer.clone());
         let client = options.connect(server.address()).await.map_err(|error| format!("{server}: {error}"))?;
         let inbox = client.new_inbox();
         let _ = signals.inbox.set(inbox.clone());
@@ -103,9 +103,16 @@ impl Link {
         self.client.server_info().connect_urls
     }
 
-    /// Waits until the connection is lost, with nothing in flight. May be dropped at any time.
-    pub async fn lost(&mut self) {
-        while self.echoes.next().await.is_some() {}
+    /// Whether the connection is lost.
+    fn is_lost(&self) -> bool {
+        self.signals.ended.load(Ordering::Relaxed) || self.client.connection_state() != State::Connected
+    }
+
+    /// Waits until the connection is lost. May be dropped at any time.
+    pub async fn lost(&self) {
+        while !self.is_lost() {
+            let _ = tokio::time::timeout(LOOK_AGAIN, self.signals.changed.notified()).await;
+        }
     }
 
     /// Sends messages in their order and waits for the server's confirmation, as long as the connection holds. Returns what
@@ -170,38 +177,48 @@ impl Link {
     /// Waits until the server has read all that was sent; false if the connection was lost before.
     async fn confirm(&mut self) -> bool {
         loop {
+            if self.is_lost() {
+                return false;
+            }
             if self.signals.unconfirmable.load(Ordering::Relaxed) {
-                // What is left is async-nats' own word that all is written. It fails with the connection.
-                return self.client.flush().await.is_ok();
+                // What is left is async-nats' own word that all is written.
+                let flushed = tokio::select! {
+                    flushed = self.client.flush() => flushed.is_ok(),
+                    () = self.lost() => false,
+                };
+                return flushed && !self.is_lost();
             }
             self.marker = self.marker.wrapping_add(1);
             let marker = self.marker.to_be_bytes();
             if self.client.publish(self.inbox.clone(), marker.to_vec().into()).await.is_err() {
                 return false;
             }
-            let deadline = tokio::time::sleep(self.ack_timeout);
-            tokio::pin!(deadline);
+            let deadline = tokio::time::Instant::now() + self.ack_timeout;
             loop {
+                let look = deadline.min(tokio::time::Instant::now() + LOOK_AGAIN);
                 tokio::select! {
                     echo = self.echoes.next() => match echo {
                         None => return false,
-                        Some(echo) if echo.payload[..] == marker => return true,
+                        Some(echo) if echo.payload[..] == marker => return !self.is_lost(),
                         // An older marker may still come in.
                         Some(_) => {}
                     },
-                    () = self.signals.changed.notified() => {
-                        if self.signals.unconfirmable.load(Ordering::Relaxed) {
-                            break;
-                        }
+                    () = self.signals.changed.notified() => {}
+                    () = tokio::time::sleep_until(look) => {}
+                }
+                if self.is_lost() {
+                    return false;
+                }
+                if self.signals.unconfirmable.load(Ordering::Relaxed) {
+                    break;
+                }
+                if tokio::time::Instant::now() >= deadline {
+                    // What was sent is still on its way: nothing is lost while the connection holds, and sending it again
+                    // would double it. Another marker does no harm, should the first one have been dropped.
+                    if let Some(observer) = self.observer.upgrade() {
+                        observer.trouble(&format!("no confirmation for {} ms", self.ack_timeout.as_millis()));
                     }
-                    () = &mut deadline => {
-                        // What was sent is still on its way: nothing is lost while the connection holds, and sending it
-                        // again would double it. Another marker does no harm, should the first one have been dropped.
-                        if let Some(observer) = self.observer.upgrade() {
-                            observer.trouble(&format!("no confirmation for {} ms", self.ack_timeout.as_millis()));
-                        }
-                        break;
-                    }
+                    break;
                 }
             }
         }
@@ -215,26 +232,53 @@ impl Link {
     }
 }
 
-/// The options of async-nats for an endpoint.
-fn options(endpoint: &Endpoint, signals: &Arc<Signals>, observer: Weak<dyn Observer>) -> ConnectOptions {
+/// The options of async-nats for one connection to a server.
+fn options(
+    endpoint: &Endpoint,
+    server: &Server,
+    signals: &Arc<Signals>,
+    observer: Weak<dyn Observer>,
+) -> ConnectOptions {
     let signals = signals.clone();
-    ConnectOptions::new()
+    let login = server.login().clone();
+    let used = AtomicBool::new(false);
+    // Asked for at each connection, after the server's first word. The second one gets none, and ends the client: with one
+    // attempt allowed, async-nats gives up.
+    let auth = move |_| {
+        std::future::ready(if used.swap(true, Ordering::Relaxed) { Err(AuthError::new("")) } else { Ok(auth(&login)) })
+    };
+    ConnectOptions::with_auth_callback(auth)
         .name(&endpoint.name)
         .connection_timeout(Duration::from_millis(endpoint.connect_timeout_ms))
         .ping_interval(PING_INTERVAL)
-        // The first connection counts as one: there is no second.
         .max_reconnects(1)
         .reconnect_delay_callback(|_| Duration::ZERO)
         .ignore_discovered_servers()
         // Subjects are checked when they are accepted.
         .skip_subject_validation(true)
         .event_callback(move |event| {
-            if let (Event::ServerError(error), Some(observer)) = (event, observer.upgrade()) {
-                said(&error.to_string(), &signals, &*observer);
+            match event {
+                Event::Disconnected | Event::Closed => signals.ended.store(true, Ordering::Relaxed),
+                Event::ServerError(error) => {
+                    if let Some(observer) = observer.upgrade() {
+                        said(&error.to_string(), &signals, &*observer);
+                    }
+                }
+                _ => {}
             }
             signals.changed.notify_one();
             std::future::ready(())
         })
+}
+
+fn auth(login: &Login) -> Auth {
+    let mut auth = Auth::new();
+    match login {
+        Login::None => {}
+        Login::User(user, password) => (auth.username, auth.password) = (Some(user.clone()), Some(password.clone())),
+        Login::Token(token) => auth.token = Some(token.clone()),
+    }
+    auth
 }
 
 /// Takes up what the server has said.
