@@ -45,7 +45,7 @@ lint: ## formats, lints, layers, rockspecs
 	cargo fmt --all --check
 	for lua in lua53 lua54; do cargo clippy --quiet --locked --all-targets --features $$lua -- -D warnings; done
 	for lua in lua53 lua54; do cargo clippy --quiet --locked --all-targets -p host --features $$lua -- -D warnings; done
-	luacheck --quiet lua spec examples e2e *.rockspec rockspecs/*.rockspec
+	luacheck --quiet $$(git ls-files '*.lua' '*.rockspec')
 	$$venv/bin/ruff check --quiet .
 	$$venv/bin/ruff format --quiet --check .
 	$$venv/bin/python scripts/lint_layers.py

@@ -85,9 +85,9 @@ function helpers.server(configuration)
   for _ = 1, 5 do
     server.port, server.monitoring = helpers.port(), helpers.port()
     -- Another program may have taken a port in between.
-    if server:start() then return server end
+    if server:try() then return server end
   end
-  error("no nats-server: " .. (helpers.read(server.directory .. "/nats.log") or NATS_SERVER .. " does not start"))
+  error("no nats-server: " .. server:log())
 end
 
 -- Ends all servers and subscribers; for `teardown` and `after_each`, which busted runs after a failed spec too.
@@ -99,8 +99,17 @@ function helpers.stop()
   servers = {}
 end
 
--- Starts the server, or starts it again on the same ports. Returns whether it is up.
+-- Starts the server again, on the same ports.
 function Server:start()
+  if not self:try() then error("no nats-server again: " .. self:log(), 2) end
+end
+
+function Server:log()
+  return helpers.read(self.directory .. "/nats.log") or NATS_SERVER .. " does not start"
+end
+
+-- Starts the server; returns whether it is up.
+function Server:try()
   local file = self.directory .. "/nats"
   helpers.write(file .. ".conf", ([[
     server_name: %q, host: "127.0.0.1", port: %d, http: "127.0.0.1:%d", log_file: %q

@@ -11,6 +11,7 @@
 //! RGW_NATS_MODULE_DIR=build/lua5.3 cargo run --release -p host --features lua53 -- fork-hammer
 //! ```
 //!
+//! `CARGO_PROFILE_RELEASE_LTO=off` makes the tests build in seconds; the module itself is not built here.
 //! It takes liblua5.3-dev or liblua5.4-dev, a C++ compiler, and nats-server.
 
 #![deny(missing_docs, clippy::undocumented_unsafe_blocks)]
