@@ -4,4 +4,9 @@ exclude_files = { "build", "dist", "target" }
 files["spec"] = { std = "lua53+lua54+busted" }
 files["examples"] = { read_globals = { "Request", "RGW", "RGWDebugLog", "RGW_ABORT_REQUEST" } }
 files["e2e"] = { read_globals = { "Request", "RGW_ABORT_REQUEST" } }
+-- What the host gives to its scripts.
+files["tests/host"] = {
+  read_globals = { "PORT", "WAY", "Request", "judge", "light_userdata" },
+  globals = { "AT_CLOSE" },
+}
 files["**/*.rockspec"] = { std = "+rockspec" }
