@@ -45,6 +45,15 @@ describe("connect()", function()
     end
   end)
 
+  it("tries servers in their order", function()
+    local other = helpers.server()
+    for _, pair in ipairs({ { server, other }, { other, server }, { server, other }, { other, server } }) do
+      local connection = assert(nats.connect({ pair[1]:url(), pair[2]:url() }, { name = helpers.name() }))
+      wait_until(function() return connection:status().connected end, "the connection")
+      assert.equal(pair[1].name, connection:status().server)
+    end
+  end)
+
   known_defect("takes a list in its order, however the table was made", "the order is that of lua_next", function()
     local list = { [2] = "127.0.0.2:1", [1] = "127.0.0.1:1" }
     local connection = nats.connect(list, { idle_timeout_ms = 1 })

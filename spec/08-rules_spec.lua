@@ -102,6 +102,8 @@ describe("a rule of notify()", function()
       fails("bad_config", nats.notify(request(), { url = server:url(), [key] = "a[" }))
     end
     assert.is_false(fits({ bucket = "photos", tenant = "other" }))
+    assert.is_false(fits({ tenant = "" }))
+    assert.is_true(fits({ tenant = "" }, { Bucket = { Name = "photos", Tenant = "" } }))
   end)
 
   it("is for keys by prefix, suffix and regular expression, which is for the whole key", function()

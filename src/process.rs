@@ -28,8 +28,9 @@ const MAX_CONNECTIONS: usize = 64;
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 /// Whether the library has a handle of its own.
 static PINNED: AtomicBool = AtomicBool::new(false);
-/// Held by the thread that makes the [`Process`].
-static STARTING: AtomicBool = AtomicBool::new(false);
+/// The id of the process in which a thread makes the [`Process`]; 0 if none does. One that a fork took over from a parent
+/// has an id that is not this process', and is void.
+static STARTING: AtomicU32 = AtomicU32::new(0);
 /// How many forks lie between the first process and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// Whether the handlers of fork and exit are registered; a child inherits them.
@@ -66,7 +67,10 @@ fn process() -> Result<&'static Process, Error> {
         if let Some(process) = running() {
             return Ok(process);
         }
-        if STARTING.swap(true, Ordering::AcqRel) {
+        let (here, holder) = (std::process::id(), STARTING.load(Ordering::Acquire));
+        let free =
+            holder != here && STARTING.compare_exchange(holder, here, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if !free {
             // Another thread is at it, for some microseconds.
             std::thread::yield_now();
             continue;
@@ -84,15 +88,16 @@ struct Starting;
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        STARTING.store(false, Ordering::Release);
+        STARTING.store(0, Ordering::Release);
     }
 }
 
 fn start() -> Result<&'static Process, Error> {
-    if !HANDLERS.swap(true, Ordering::AcqRel) {
+    if !HANDLERS.load(Ordering::Acquire) {
         runtime::on_fork(forked);
         runtime::on_exit(exiting);
         std::panic::set_hook(Box::new(|panic| log::line(format_args!("a defect, please report it: {panic}"))));
+        HANDLERS.store(true, Ordering::Release);
     }
     let runtime = Runtime::start()
         .map_err(|error| Error::new(Code::NoResources, format!("the thread rgw_nats can't be started: {error}")))?;
@@ -110,7 +115,7 @@ fn start() -> Result<&'static Process, Error> {
 /// In a forked child: the runtime's thread is not there, and its locks are in an unknown state. Leave all of it behind.
 extern "C" fn forked() {
     PROCESS.store(ptr::null_mut(), Ordering::Release);
-    STARTING.store(false, Ordering::Release);
+    STARTING.store(0, Ordering::Release);
     GENERATION.fetch_add(1, Ordering::AcqRel);
 }
 

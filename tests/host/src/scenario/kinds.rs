@@ -12,9 +12,10 @@ fn play(way: &'static str) {
         let port = ClosedPort::take();
         let state = State::open(&Setup { debug: true, ..Setup::default() }).expect("a state");
         state.must_run(&format!("PORT, WAY = {}, '{way}'", port.port()));
-        let calls = state.must_run(SCRIPT);
+        let found = state.must_run(SCRIPT);
         let gateway = state.close();
-        println!("{way}: {calls} {:?}", gateway.outcomes.borrow());
+        let outcomes = gateway.outcomes.borrow();
+        println!("{way}: {found}, {} calls: {outcomes:?}", outcomes.values().sum::<u64>());
         gateway.acquit();
         // There is memory enough, and no kind of argument is a defect of ours.
         for code in ["memory", "internal"] {
