@@ -32,7 +32,10 @@ ONLY = {
         "a function given to Lua",
         r"lua/boundary\.rs",
     ),
-    r"\blua_error\b|\bluaL_(error|argerror|check\w+|opt\w+)\b(?<!luaL_checkstack)": ("an error raised in Lua", r"(?!)"),
+    r"\blua_error\b|\bluaL_(error|argerror|check\w+|opt\w+)\b(?<!luaL_checkstack)": (
+        "an error raised in Lua",
+        r"lua/module\.rs",
+    ),
     r"extern \"C-unwind\" fn": ("a function that Lua can call", r"lua/(boundary|module)\.rs"),
     r"\bcatch_unwind\b": ("a place that catches panics", r"lua/boundary\.rs"),
     r"\bstd::fs\b|\bFile::": ("the file system", r"process/configurations\.rs"),

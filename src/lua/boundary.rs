@@ -21,6 +21,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The text for when there is no memory to make one; kept in each state by [`keep_memory_error`].
 const MEMORY: &CStr = c"memory: Lua has no memory left for this call (Ceph 20: rgw_lua_max_memory_per_state)";
+/// How many raising finalizers a call stands in a row.
+const MAX_FINALIZERS: usize = 100;
 /// How much of the text of somebody else's error is kept, in bytes.
 const MAX_ERROR: usize = 512;
 
@@ -214,12 +216,19 @@ unsafe fn give(state: *mut lua_State, writing: &Writing<'_>) -> c_int {
     // SAFETY: run_writing gets a pointer that outlives the protected call.
     unsafe {
         if !matches!(writing.outcome, Outcome::Failure(_, Code::Memory)) {
-            ffi::lua_pushcfunction(state, run_writing);
-            ffi::lua_pushlightuserdata(state, std::ptr::from_ref(writing).cast_mut().cast::<c_void>());
-            if ffi::lua_pcall(state, 1, ffi::LUA_MULTRET, 0) == ffi::LUA_OK {
-                return ffi::lua_gettop(state);
+            // A finalizer of the script's may raise while memory is collected for the result; that one is through then.
+            for _ in 0..MAX_FINALIZERS {
+                ffi::lua_pushcfunction(state, run_writing);
+                ffi::lua_pushlightuserdata(state, std::ptr::from_ref(writing).cast_mut().cast::<c_void>());
+                let status = ffi::lua_pcall(state, 1, ffi::LUA_MULTRET, 0);
+                if status == ffi::LUA_OK {
+                    return ffi::lua_gettop(state);
+                }
+                ffi::lua_settop(state, 0);
+                if status == ffi::LUA_ERRMEM {
+                    break;
+                }
             }
-            ffi::lua_settop(state, 0);
         }
         // No memory for a new string: the ones that were kept serve, and getting them takes none.
         ffi::lua_pushnil(state);

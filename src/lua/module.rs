@@ -18,8 +18,16 @@ const FUNCTIONS: [Entry; 3] = [Entry::of::<Notify>(), Entry::of::<Connect>(), En
 /// For Lua to call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn luaopen_rgw_nats(state: *mut lua_State) -> c_int {
-    // SAFETY: Lua calls this as it calls any C function.
-    unsafe { boundary::enter::<Open>(state) }
+    // SAFETY: Lua calls this as it calls any C function. Nothing on this frame needs dropping when Lua jumps over it.
+    unsafe {
+        let results = boundary::enter::<Open>(state);
+        if results == 3 {
+            // No memory for the module. `require` would take the nil for a success and return true; so this alone, of all that
+            // Lua can call, raises: a string, as Lua itself does when its memory ends.
+            ffi::luaL_error(state, c"rgw_nats: not enough memory".as_ptr());
+        }
+        results
+    }
 }
 
 struct Open;
