@@ -1,9 +1,15 @@
 //! Typed options, checked whole: every problem of a table is reported at once, unknown keys with the nearest known one.
 
+mod auth;
 mod document;
 mod endpoint;
 mod fields;
+mod secret;
+mod tls;
 
+pub use auth::Auth;
 pub use document::Document;
-pub use endpoint::{Endpoint, Login, Server};
+pub use endpoint::{Endpoint, Server};
 pub use fields::{Fields, Problem, refuse};
+pub use secret::Secret;
+pub use tls::Tls;

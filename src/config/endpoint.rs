@@ -1,6 +1,6 @@
 //! Where to connect to, and how: the key of the registry.
 
-use super::{Fields, refuse};
+use super::{Auth, Fields, Secret, Tls, refuse};
 use crate::error::{Code, Error};
 use crate::value::Value;
 use std::fmt;
@@ -15,18 +15,8 @@ const MAX_URL: usize = 2048;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Server {
     address: String,
-    login: Login,
-}
-
-/// What a server's URL says of who connects.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Login {
-    /// Nothing.
-    None,
-    /// A user with a password.
-    User(String, String),
-    /// A token: what stands before the `@`, without a colon in it.
-    Token(String),
+    /// What stands in its URL.
+    auth: Auth,
 }
 
 impl Server {
@@ -35,9 +25,14 @@ impl Server {
         &self.address
     }
 
-    /// Who connects: for the transport alone.
-    pub fn login(&self) -> &Login {
-        &self.login
+    /// Who connects, by its URL: for the transport alone.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// Whether nothing but `tls` makes this connection an encrypted one.
+    fn is_clear(&self) -> bool {
+        self.address.starts_with("nats:") || self.address.starts_with("ws:")
     }
 
     /// A server of the same cluster, by host and port, to connect to in the same way. Websockets have ports of their own,
@@ -46,10 +41,10 @@ impl Server {
         let (scheme, _) = self.address.split_once("://").filter(|(scheme, _)| matches!(*scheme, "nats" | "tls"))?;
         let address = format!("{scheme}://{address}");
         Url::parse(&address).ok()?.host_str()?;
-        Some(Server { address, login: self.login.clone() })
+        Some(Server { address, auth: self.auth.clone() })
     }
 
-    fn parse(text: &str, cleartext: bool) -> Result<Server, String> {
+    fn parse(text: &str) -> Result<Server, String> {
         // What is wrong is said without repeating the URL: it may hold a password.
         let url = if text.contains("://") { text.to_owned() } else { format!("nats://{text}") };
         let parsed = Url::parse(&url).map_err(|error| format!("is malformed: {error}"))?;
@@ -65,28 +60,23 @@ impl Server {
             );
         }
         let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or("has no host")?;
-        let login = login(&parsed)?;
-        if login != Login::None && !cleartext && matches!(scheme, "nats" | "ws") {
-            return Err(format!(
-                "of {host} has a user or a token in it that {scheme}:// would send in clear text; \
-                 use tls:// or wss://, or set allow_cleartext_secrets"
-            ));
-        }
+        let auth = login(&parsed)?;
         let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
         let path = parsed.path().trim_end_matches('/');
-        Ok(Server { address: format!("{scheme}://{host}{port}{path}"), login })
+        Ok(Server { address: format!("{scheme}://{host}{port}{path}"), auth })
     }
 }
 
-fn login(url: &Url) -> Result<Login, String> {
+/// The login in a URL: `user:password@`, or a token, which is what stands before the `@` without a colon in it.
+fn login(url: &Url) -> Result<Auth, String> {
     let decode = |text: &str| {
         let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
         decoded.map(|text| text.into_owned()).map_err(|_| "has a user or password that is no UTF-8".to_owned())
     };
     Ok(match (url.username(), url.password()) {
-        ("", None) => Login::None,
-        (token, None) => Login::Token(decode(token)?),
-        (user, Some(password)) => Login::User(decode(user)?, decode(password)?),
+        ("", None) => Auth::None,
+        (token, None) => Auth::Token(Secret::Inline(decode(token)?)),
+        (user, Some(password)) => Auth::User(decode(user)?, Secret::Inline(decode(password)?)),
     })
 }
 
@@ -107,6 +97,10 @@ impl fmt::Debug for Server {
 pub struct Endpoint {
     /// The servers, in the order given.
     pub servers: Vec<Server>,
+    /// Who connects, where a server's URL does not say so.
+    pub auth: Auth,
+    /// How, if TLS is a must and not left to URLs and servers.
+    pub tls: Option<Tls>,
     /// The name of the connection, as the server's monitoring shows it. Default: `rgw_nats/<version>`.
     pub name: String,
     /// How many messages may wait for this endpoint, those in flight included. Default 100,000.
@@ -128,8 +122,13 @@ impl Endpoint {
     pub fn read(servers: Option<&Value>, fields: &mut Fields<'_>) -> Endpoint {
         let cleartext = fields.boolean("allow_cleartext_secrets", false);
         let name = fields.text("name", 256).unwrap_or(concat!("rgw_nats/", env!("CARGO_PKG_VERSION"))).to_owned();
+        let (auth, tls) = (Auth::read(fields), Tls::read(fields));
+        let servers = read_servers(servers, fields);
+        check_logins(&servers, &auth, tls.is_some(), cleartext, fields);
         Endpoint {
-            servers: read_servers(servers, cleartext, fields),
+            servers,
+            auth,
+            tls,
             name,
             max_pending: fields.integer("max_pending", 1..=10_000_000, 100_000),
             max_pending_bytes: fields.integer("max_pending_bytes", 1024..=1 << 36, 64 << 20),
@@ -154,9 +153,10 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// Whether a URL has a user or a token in it.
+    /// Whether a secret stands in the configuration itself, in a URL or elsewhere.
     pub fn has_secret(&self) -> bool {
-        self.servers.iter().any(|server| server.login != Login::None)
+        let key = self.tls.as_ref().and_then(|tls| tls.identity.as_ref()).is_some_and(|(_, key)| key.is_inline());
+        key || self.auth.has_inline_secret() || self.servers.iter().any(|server| server.auth != Auth::None)
     }
 
     /// The servers as one text without secrets.
@@ -167,12 +167,12 @@ impl Endpoint {
 }
 
 /// Servers come as one URL, as several with commas between, or as a list of URLs.
-fn read_servers(value: Option<&Value>, cleartext: bool, fields: &mut Fields<'_>) -> Vec<Server> {
+fn read_servers(value: Option<&Value>, fields: &mut Fields<'_>) -> Vec<Server> {
     let texts: Vec<&str> = match value {
-        Some(Value::Table(entries)) => {
-            let texts = entries.iter().map(|(key, value)| value.text().filter(|_| matches!(key, Value::Integer(_))));
-            texts.map(|text| text.unwrap_or_default()).collect()
-        }
+        Some(value @ Value::Table(entries)) => match value.items() {
+            Some(items) => items.into_iter().map(|item| item.text().unwrap_or_default()).collect(),
+            None => entries.iter().map(|_| "").collect(),
+        },
         Some(value) => match value.text() {
             // A comma in a password would make two servers of one, the second with the rest of the password.
             Some(text) if text.split(',').skip(1).any(|part| part.contains('@') && !part.contains("://")) => {
@@ -200,7 +200,7 @@ fn read_servers(value: Option<&Value>, cleartext: bool, fields: &mut Fields<'_>)
             text if text.is_empty() || text.len() > MAX_URL => {
                 fields.problem("url", format!("must have URLs of 1 to {MAX_URL} bytes"));
             }
-            text => match Server::parse(text, cleartext) {
+            text => match Server::parse(text) {
                 Ok(server) => servers.push(server),
                 Err(problem) => fields.problem("url", problem),
             },
@@ -211,6 +211,29 @@ fn read_servers(value: Option<&Value>, cleartext: bool, fields: &mut Fields<'_>)
         fields.problem("url", "can't list ws:// and wss:// servers with nats:// and tls:// ones");
     }
     servers
+}
+
+/// One login at a time, and none in clear text unless that is allowed.
+fn check_logins(servers: &[Server], auth: &Auth, tls: bool, cleartext: bool, fields: &mut Fields<'_>) {
+    if *auth != Auth::None && servers.iter().any(|server| server.auth != Auth::None) {
+        fields.problem("auth", "and a URL both say who connects; one of them is enough");
+    }
+    if tls && servers.iter().any(|server| server.address.starts_with("ws:")) {
+        fields.problem("tls", "can't be had with ws://; write wss://");
+    }
+    for server in servers.iter().filter(|server| server.is_clear() && !tls && !cleartext) {
+        let (key, what) = match (&server.auth, auth) {
+            (Auth::None, auth) if auth.is_sent() => ("auth", "has a password or a token"),
+            (Auth::None, _) => continue,
+            _ => ("url", "has a user or a token in it"),
+        };
+        let text = format!(
+            "{what} that {server} would get in clear text; use tls:// or wss://, add a table tls, or set \
+             allow_cleartext_secrets"
+        );
+        fields.problem(key, text);
+        return;
+    }
 }
 
 #[cfg(test)]
@@ -251,7 +274,14 @@ mod tests {
     #[test]
     fn secrets_over_clear_text_must_be_allowed() {
         let error = endpoint(Value::from("nats://token@h:1"), Value::Nil).unwrap_err();
-        assert!(error.starts_with("bad_config: url of h has a user or a token"), "{error}");
+        assert!(error.starts_with("bad_config: url has a user or a token in it that nats://h:1 would get"), "{error}");
+        let auth = |kind: &str| Value::record([("auth", Value::record([(kind, Value::from("x"))]))]);
+        let error = endpoint(Value::from("nats://h:1"), auth("token")).unwrap_err();
+        assert!(error.starts_with("bad_config: auth has a password or a token that nats://h:1 would get"), "{error}");
+        // A seed signs; it is not sent.
+        assert!(endpoint(Value::from("nats://h:1"), auth("nkey_seed")).is_ok());
+        let with_tls = Value::record([("auth", Value::record([("token", "x".into())])), ("tls", Value::record([]))]);
+        assert!(endpoint(Value::from("nats://h:1"), with_tls).is_ok());
         assert!(endpoint(Value::from("tls://token@h:1"), Value::Nil).is_ok());
     }
 
@@ -278,10 +308,43 @@ mod tests {
     }
 
     #[test]
+    fn there_is_one_login_and_it_is_whole() {
+        let table = |auth: Value| Value::record([("auth", auth), ("allow_cleartext_secrets", Value::Boolean(true))]);
+        let text = |auth| endpoint(Value::from("h"), table(auth)).unwrap_err();
+        for keys in [&["user"][..], &["password"], &["user", "token"], &["token", "credentials"], &["jwt"], &[]] {
+            let auth = Value::Table(keys.iter().map(|key| ((*key).into(), "x".into())).collect());
+            assert!(text(auth).contains("auth must have one kind of login, whole: user and password"), "{keys:?}");
+        }
+        for keys in [&["user", "password"][..], &["token"], &["nkey_seed"], &["jwt", "nkey_seed"], &["credentials"]] {
+            let auth = Value::Table(keys.iter().map(|key| ((*key).into(), "x".into())).collect());
+            assert!(endpoint(Value::from("h"), table(auth)).is_ok(), "{keys:?}");
+        }
+        assert!(text(Value::from("x")).contains("auth must be a table, got string"));
+        let twice = endpoint(Value::from("nats://t@h"), table(Value::record([("token", "x".into())]))).unwrap_err();
+        assert!(twice.contains("auth and a URL both say who connects"), "{twice}");
+    }
+
+    #[test]
+    fn tls_options_that_contradict_are_refused() {
+        let tls = |entries: &[(&str, Value)]| {
+            let table = entries.iter().map(|(key, value)| ((*key).into(), value.clone())).collect();
+            endpoint(Value::from("h"), Value::record([("tls", Value::Table(table))]))
+        };
+        assert!(tls(&[]).unwrap().tls.is_some());
+        assert!(tls(&[("cert_file", "/c".into())]).unwrap_err().contains("tls must have a cert and its key"));
+        let skip = ("insecure_skip_verify", Value::Boolean(true));
+        assert!(tls(std::slice::from_ref(&skip)).is_ok());
+        assert!(tls(&[skip, ("ca_file", "/c".into())]).unwrap_err().contains("would have no effect"));
+        assert!(tls(&[("ca_dir", "c".into())]).unwrap_err().contains("tls.ca_dir must be the absolute path"));
+        let ws = endpoint(Value::from("ws://h"), Value::record([("tls", Value::record([]))])).unwrap_err();
+        assert!(ws.contains("tls can't be had with ws://"), "{ws}");
+    }
+
+    #[test]
     fn a_login_is_decoded() {
-        let login = |url: &str| endpoint(Value::from(url), Value::Nil).unwrap().servers[0].login.clone();
-        assert!(login("tls://h") == Login::None);
-        assert!(login("tls://b%40b:1%2F2@h") == Login::User("b@b".into(), "1/2".into()));
-        assert!(login("tls://t%23k@h") == Login::Token("t#k".into()));
+        let login = |url: &str| endpoint(Value::from(url), Value::Nil).unwrap().servers[0].auth.clone();
+        assert!(login("tls://h") == Auth::None);
+        assert!(login("tls://b%40b:1%2F2@h") == Auth::User("b@b".into(), Secret::Inline("1/2".into())));
+        assert!(login("tls://t%23k@h") == Auth::Token(Secret::Inline("t#k".into())));
     }
 }

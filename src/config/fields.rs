@@ -63,7 +63,9 @@ impl<'v> Fields<'v> {
 
     /// The value of a key, which from now on is a known one.
     pub fn value(&mut self, key: &'static str) -> Option<&'v Value> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.table.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
@@ -72,6 +74,11 @@ impl<'v> Fields<'v> {
         let path = self.path(key);
         let text = format!("{path} {}", text.as_ref());
         self.problems.push(Problem { path, text });
+    }
+
+    /// Whether anything was wrong so far.
+    pub fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
     }
 
     /// Takes over what is wrong in a table within this one.
@@ -126,6 +133,19 @@ impl<'v> Fields<'v> {
             Some(value) => {
                 self.wrong_type(key, "true or false", value);
                 default
+            }
+        }
+    }
+
+    /// One of some named choices, the first one where it is not given.
+    pub fn choice<T: Copy + Default>(&mut self, key: &'static str, choices: &[(&str, T)]) -> T {
+        let Some(text) = self.text(key, 256) else { return T::default() };
+        match choices.iter().find(|(name, _)| *name == text) {
+            Some((_, choice)) => *choice,
+            None => {
+                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+                self.problem(key, format!("must be one of {}, not {text}", names.join(", ")));
+                T::default()
             }
         }
     }

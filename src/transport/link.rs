@@ -8,11 +8,14 @@
 //! gap, before the batch that is sent again. async-nats can't be told not to connect again; so the link has no login for a
 //! second time (see [`options`]), and whoever holds it makes a new link.
 
-use crate::config::{Endpoint, Login, Server};
+use super::login::Login;
+use super::tls;
+use crate::config::{Auth, Endpoint, Server};
 use crate::error::{Code, Error};
 use crate::message::Message;
 use async_nats::connection::State;
-use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, HeaderMap, Subscriber};
+use async_nats::rustls::ClientConfig;
+use async_nats::{AuthError, Client, ConnectOptions, Event, HeaderMap, Subscriber};
 use futures_util::StreamExt;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,8 +26,6 @@ use tokio::sync::Notify;
 /// How often the server is asked for a sign of life; the third unanswered one ends a connection. A broker that has vanished
 /// is noticed in 30 s, where TCP alone takes a quarter of an hour.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// What a message has in headers beyond their text: the status line and separators.
-const HEADER_OVERHEAD: usize = 16;
 /// How often a connection is looked at, should async-nats have dropped an event (it keeps 128).
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the last words of a server take to come through, once its connection is gone.
@@ -84,7 +85,19 @@ impl Link {
     /// Why it did not come to be, without a secret.
     pub async fn open(endpoint: &Endpoint, server: &Server, observer: Weak<dyn Observer>) -> Result<Link, String> {
         let signals = Arc::new(Signals::default());
-        let options = options(endpoint, server, &signals, observer.clone());
+        let (login, tls) = secrets(endpoint, server).await.map_err(|problem| format!("{server}: {problem}"))?;
+        if endpoint.tls.as_ref().is_some_and(|tls| tls.insecure_skip_verify)
+            && let Some(observer) = observer.upgrade()
+        {
+            observer.trouble(&format!("{server}: anyone can pose as this server: tls.insecure_skip_verify is set"));
+        }
+        let mut options = options(endpoint, login, &signals, observer.clone());
+        if let Some(tls) = tls {
+            options = options.require_tls(true).tls_client_config(tls);
+            if endpoint.tls.as_ref().is_some_and(|tls| tls.first) {
+                options = options.tls_first();
+            }
+        }
         let client = options.connect(server.address()).await.map_err(|error| format!("{server}: {error}"))?;
         let inbox = client.new_inbox();
         let _ = signals.inbox.set(inbox.clone());
@@ -96,6 +109,11 @@ impl Link {
     /// The name of the server.
     pub fn server_name(&self) -> String {
         self.client.server_info().server_name
+    }
+
+    /// The largest message that the server takes, in bytes, headers included.
+    pub fn max_payload(&self) -> usize {
+        self.client.max_payload()
     }
 
     /// Further servers of the same cluster, as the server tells of them: host and port.
@@ -151,13 +169,12 @@ impl Link {
 
     /// Hands one message to async-nats. `Err(None)` says that the connection is gone.
     async fn publish(&self, message: &Message) -> Result<(), Option<Error>> {
-        let headers: usize = message.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-        let size = message.payload.len() + headers + HEADER_OVERHEAD;
         let limit = self.client.max_payload();
-        if size > limit {
-            let what = format!("a message of {size} bytes to {}; the server takes {limit}", message.subject);
+        let Some(message) = message.within(limit) else {
+            let (size, subject) = (message.size(), &message.subject);
+            let what = format!("a message of {size} bytes to {subject}; the server takes {limit}");
             return Err(Some(Error::new(Code::TooLarge, what)));
-        }
+        };
         let (subject, payload) = (message.subject.clone(), message.payload.clone());
         let sent = if message.headers.is_empty() {
             self.client.publish(subject, payload).await
@@ -232,20 +249,23 @@ impl Link {
     }
 }
 
+/// Reads what a connection takes from files, on another thread: a disk can hang.
+async fn secrets(endpoint: &Endpoint, server: &Server) -> Result<(Login, Option<ClientConfig>), String> {
+    let auth = if *server.auth() == Auth::None { &endpoint.auth } else { server.auth() };
+    let (auth, tls) = (auth.clone(), endpoint.tls.clone());
+    let read = move || Ok((Login::of(&auth)?, tls.as_ref().map(tls::client_config).transpose()?));
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err("the login can't be read".to_owned()))
+}
+
 /// The options of async-nats for one connection to a server.
-fn options(
-    endpoint: &Endpoint,
-    server: &Server,
-    signals: &Arc<Signals>,
-    observer: Weak<dyn Observer>,
-) -> ConnectOptions {
+fn options(endpoint: &Endpoint, login: Login, signals: &Arc<Signals>, observer: Weak<dyn Observer>) -> ConnectOptions {
     let signals = signals.clone();
-    let login = server.login().clone();
     let used = AtomicBool::new(false);
     // Asked for at each connection, after the server's first word. The second one gets none, and ends the client: with one
     // attempt allowed, async-nats gives up.
-    let auth = move |_| {
-        std::future::ready(if used.swap(true, Ordering::Relaxed) { Err(AuthError::new("")) } else { Ok(auth(&login)) })
+    let auth = move |nonce: Vec<u8>| {
+        let again = used.swap(true, Ordering::Relaxed);
+        std::future::ready(if again { Err(AuthError::new("")) } else { login.answer(&nonce) })
     };
     ConnectOptions::with_auth_callback(auth)
         .name(&endpoint.name)
@@ -269,16 +289,6 @@ fn options(
             signals.changed.notify_one();
             std::future::ready(())
         })
-}
-
-fn auth(login: &Login) -> Auth {
-    let mut auth = Auth::new();
-    match login {
-        Login::None => {}
-        Login::User(user, password) => (auth.username, auth.password) = (Some(user.clone()), Some(password.clone())),
-        Login::Token(token) => auth.token = Some(token.clone()),
-    }
-    auth
 }
 
 /// Takes up what the server has said.
