@@ -38,7 +38,7 @@ ONLY = {
     ),
     r"extern \"C-unwind\" fn": ("a function that Lua can call", r"lua/(boundary|module)\.rs"),
     r"\bcatch_unwind\b": ("a place that catches panics", r"lua/boundary\.rs"),
-    r"\bstd::fs\b|\bFile::": ("the file system", r"process/configurations\.rs"),
+    r"\bstd::fs\b|\bfs::": ("the file system", r"(process/file|config/secret|transport/tls)\.rs"),
     r"\bSystemTime\b|\bUNIX_EPOCH\b(?<!OffsetDateTime::UNIX_EPOCH)": ("the clock", r"process\.rs"),
 }
 

@@ -50,6 +50,43 @@ impl Value {
         }
     }
 
+    /// The items of a list in the order of their places; none if this is no table, or one with other keys than whole numbers.
+    pub fn items(&self) -> Option<Vec<&Value>> {
+        let Value::Table(entries) = self else { return None };
+        let mut places = Vec::with_capacity(entries.len());
+        for (key, item) in entries {
+            let Value::Integer(place) = key else { return None };
+            places.push((*place, item));
+        }
+        // Lua walks a table in no order that the script can see, unless it was made as a list.
+        places.sort_by_key(|(place, _)| *place);
+        Some(places.into_iter().map(|(_, item)| item).collect())
+    }
+
+    /// Bytes that are equal for equal values, whatever the order in which tables were walked. Handles and what has no plain
+    /// form are all alike.
+    pub fn key(&self) -> Vec<u8> {
+        let sized = |kind: u8, bytes: &[u8]| {
+            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes();
+            [&[kind], &size[..], bytes].concat()
+        };
+        match self {
+            Value::Nil => vec![b'n'],
+            Value::Boolean(value) => vec![b'b', u8::from(*value)],
+            Value::Integer(number) => sized(b'i', &number.to_le_bytes()),
+            Value::Number(number) => sized(b'f', &number.to_bits().to_le_bytes()),
+            Value::String(bytes) => sized(b's', bytes),
+            Value::Table(entries) => {
+                let mut keys: Vec<Vec<u8>> =
+                    entries.iter().map(|(key, value)| [key.key(), value.key()].concat()).collect();
+                keys.sort_unstable();
+                sized(b't', &keys.concat())
+            }
+            Value::Handle(_) => vec![b'h'],
+            Value::Other(_) => vec![b'o'],
+        }
+    }
+
     /// A table with string keys, for results.
     pub fn record<const N: usize>(fields: [(&str, Value); N]) -> Value {
         Value::Table(fields.into_iter().map(|(key, value)| (Value::from(key), value)).collect())

@@ -9,14 +9,14 @@ use crate::message::Message;
 use crate::process;
 use crate::value::Value;
 use std::ffi::CStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A script's hold on a connection, which it shares with all others.
 struct Client {
-    connection: Arc<Connection>,
+    endpoint: Endpoint,
     generation: u32,
-    closed: AtomicBool,
+    /// None once it was closed.
+    connection: Mutex<Option<Arc<Connection>>>,
 }
 
 impl Client {
@@ -33,16 +33,20 @@ impl Client {
         })
     }
 
+    fn held(&self) -> MutexGuard<'_, Option<Arc<Connection>>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Its connection.
     fn connection(&self) -> Result<Arc<Connection>, Error> {
-        if self.closed.load(Ordering::Relaxed) {
+        let Some(connection) = self.held().clone() else {
             return Err(Error::new(Code::Closed, "this connection was closed by the script; connect again"));
-        }
+        };
         if self.generation != process::generation() {
             // Made before a fork: the parent's queue is not ours.
-            return process::connection(self.connection.endpoint());
+            return process::connection(&self.endpoint);
         }
-        Ok(self.connection.clone())
+        Ok(connection)
     }
 }
 
@@ -57,11 +61,9 @@ impl Function for Connect {
 
     fn work(call: &mut Call) -> Result<Value, Error> {
         let endpoint = Endpoint::from_arguments(call.argument(1), call.argument(2))?;
-        let client = Client {
-            connection: process::connection(&endpoint)?,
-            generation: process::generation(),
-            closed: AtomicBool::new(false),
-        };
+        let connection = process::connection(&endpoint)?;
+        let generation = process::generation();
+        let client = Client { endpoint, generation, connection: Mutex::new(Some(connection)) };
         Ok(Value::Handle(Arc::new(client)))
     }
 }
@@ -133,7 +135,8 @@ impl Function for Close {
     const NAME: &'static CStr = c"close";
 
     fn work(call: &mut Call) -> Result<Value, Error> {
-        Client::of(call)?.closed.store(true, Ordering::Relaxed);
+        // What nothing holds can end when it is idle; a handle may lie about for as long as Lua likes.
+        drop(Client::of(call)?.held().take());
         Ok(Value::Boolean(true))
     }
 }
@@ -145,6 +148,6 @@ impl Function for ToString {
     const NAME: &'static CStr = c"__tostring";
 
     fn work(call: &mut Call) -> Result<Value, Error> {
-        Ok(format!("rgw_nats.connection: {}", Client::of(call)?.connection.endpoint().shown()).into())
+        Ok(format!("rgw_nats.connection: {}", Client::of(call)?.endpoint.shown()).into())
     }
 }

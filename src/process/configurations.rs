@@ -1,182 +1,77 @@
-//! The configurations that scripts name: files, read on our thread and again when they change, and tables.
+//! The configurations that scripts name: files, and tables, which are known again by what is in them.
 
-use crate::config::{Document, Problem, refuse};
+use super::file::File;
+use super::slot::{Slot, Use};
+use crate::config::refuse;
 use crate::error::{Code, Error};
-use crate::event::{Configuration, Moment, Request};
-use crate::log;
+use crate::event::{Configuration, Moment, Operation, Request};
 use crate::value::Value;
 use std::collections::HashMap;
-use std::fs;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many files can be in use at a time.
 const MAX_FILES: usize = 16;
-/// How large a file may be, in bytes.
-const MAX_FILE: u64 = 4 << 20;
+/// How many different tables are kept; of a further one the place of the one that was not used for longest is taken.
+const MAX_TABLES: usize = 256;
 /// How long a path may be, in bytes.
 const MAX_PATH: usize = 4096;
-/// How many requests can wait for the first reading of a file, which takes some milliseconds.
-const MAX_WAITING: usize = 1000;
-/// How often a file is looked at, in milliseconds.
-const LOOK_AGAIN_MS: u64 = 1000;
+/// How long a request waits for the reading of a table that is new, so that it hears of what is wrong with it.
+const READING: Duration = Duration::from_millis(250);
 
-/// What tells one version of a file from another: when it was changed, its size and its place on the disk.
-type Stamp = (i64, i64, u64, u64);
-
-#[derive(Default)]
-struct State {
-    current: Option<Arc<Configuration>>,
-    error: Option<Error>,
-    stamp: Option<Stamp>,
-    read: bool,
-    waiting: Vec<(Request, Moment)>,
+/// A configuration that a script gave as a table.
+pub struct Table {
+    used: AtomicU64,
+    slot: Slot,
 }
 
-/// A configuration file that a script has named.
-pub struct File {
-    path: String,
-    looked: AtomicU64,
-    state: Mutex<State>,
-}
-
-/// What to do with a request.
-pub enum Use {
-    /// Publish it by this configuration.
-    Now(Arc<Configuration>),
-    /// Nothing: it is kept until the file has been read.
-    Later,
-}
-
-impl File {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The configuration in force, for a request; the request is kept if there is none yet.
+impl Table {
+    /// The configuration in force, for a request. Waits for a reading that is under way, a quarter of a second at most; the
+    /// request is kept if that does not suffice.
     ///
     /// # Errors
-    /// What is wrong with the file, if it never was right; `queue_full` if too many requests wait for it.
+    /// What is wrong with it; `queue_full` if too many requests wait for it.
     pub fn configuration(&self, request: impl FnOnce() -> (Request, Moment)) -> Result<Use, Error> {
-        let mut state = self.state();
-        if let Some(configuration) = &state.current {
-            return Ok(Use::Now(configuration.clone()));
-        }
-        if let Some(error) = &state.error {
-            return Err(error.clone());
-        }
-        if state.waiting.len() >= MAX_WAITING {
-            return Err(Error::new(
-                Code::QueueFull,
-                format!("{MAX_WAITING} requests wait for {} to be read", self.path),
-            ));
-        }
-        state.waiting.push(request());
-        Ok(Use::Later)
+        self.slot.wait(READING);
+        self.slot.configuration("a table", request)
     }
 
-    /// Whether it is time to look at the file again; says so once.
-    pub fn is_due(&self, now_ms: u64) -> bool {
-        let looked = self.looked.load(Ordering::Relaxed);
-        now_ms.saturating_sub(looked) >= LOOK_AGAIN_MS
-            && self.looked.compare_exchange(looked, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    /// Reads the file if it has changed, and tells of what it then holds; returns the requests that waited for it, if it is
-    /// right. Blocks on the disk.
-    pub fn look(&self, changed: impl FnOnce(&Configuration)) -> Vec<(Request, Moment)> {
-        let read = self.read();
-        let mut state = self.state();
-        match read {
-            Ok(None) => return Vec::new(),
-            Ok(Some((stamp, configuration))) => {
-                if state.read {
-                    log::line(format_args!("took up the changed {}", self.path));
-                }
-                changed(&configuration);
-                state.stamp = Some(stamp);
-                state.current = Some(Arc::new(configuration));
-                state.error = None;
-            }
-            Err((stamp, error)) => {
-                state.stamp = stamp.or(state.stamp);
-                if state.error.as_ref() != Some(&error) {
-                    let kept = if state.current.is_some() { "; the one before stays in force" } else { "" };
-                    log::line(format_args!("{error}{kept}"));
-                }
-                state.error = Some(error);
-            }
-        }
-        state.read = true;
-        let waiting = std::mem::take(&mut state.waiting);
-        if state.current.is_none() && !waiting.is_empty() {
-            log::line(format_args!("{} requests are not notified of, for want of {}", waiting.len(), self.path));
-            return Vec::new();
-        }
-        waiting
-    }
-
-    /// The file's configuration, if it has changed since the last reading.
-    #[allow(clippy::type_complexity)]
-    fn read(&self) -> Result<Option<(Stamp, Configuration)>, (Option<Stamp>, Error)> {
-        let failed = |error: std::io::Error| (None, Error::new(Code::BadConfig, format!("{}: {error}", self.path)));
-        let file = fs::File::open(&self.path).map_err(failed)?;
-        let data = file.metadata().map_err(failed)?;
-        let stamp = (data.mtime(), data.mtime_nsec(), data.size(), data.ino());
-        if self.state().stamp == Some(stamp) {
-            return Ok(None);
-        }
-        let refused = |text: String| (Some(stamp), Error::new(Code::BadConfig, text));
-        if !data.is_file() || data.size() > MAX_FILE {
-            return Err(refused(format!("{} is no file of at most {MAX_FILE} bytes", self.path)));
-        }
-        let mut text = String::new();
-        file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
-        let document = Document::parse(&self.path, &text).map_err(|error| (Some(stamp), error))?;
-        let (configuration, problems) = Configuration::read(document.table());
-        document.refuse(&problems).map_err(|error| (Some(stamp), error))?;
-        if configuration.endpoint.has_secret() && data.mode() & 0o044 != 0 {
-            log::line(format_args!("{} has a secret in it and others can read it; chmod 600 mends that", self.path));
-        }
-        Ok(Some((stamp, configuration)))
-    }
-
-    /// What `status()` shows of it.
-    fn status(&self) -> Value {
-        let state = self.state();
-        let rules = state.current.as_ref().map_or(0, |configuration| configuration.rules.len());
-        Value::record([
-            ("path", self.path.as_str().into()),
-            ("notifications", u64::try_from(rules).unwrap_or_default().into()),
-            ("last_error", state.error.as_ref().map(Error::to_string).unwrap_or_default().into()),
-        ])
+    /// Reads it, and publishes the requests that have waited, if it is right. Can take milliseconds, and much of a stack.
+    pub fn read(&self, table: &Value, publish: impl Fn(&Request, Moment, &Configuration)) {
+        let (configuration, problems) = Configuration::read(table);
+        self.slot.fill(refuse(&problems).map(|()| configuration), publish);
     }
 }
 
-/// All files in use.
-#[derive(Default)]
+/// All configurations in use.
 pub struct Configurations {
     files: Mutex<HashMap<String, Arc<File>>>,
-    since: Option<Instant>,
+    tables: Mutex<HashMap<Vec<u8>, Arc<Table>>>,
+    uses: AtomicU64,
+    events: AtomicU32,
+    since: Instant,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Configurations {
     /// None yet.
     pub fn new() -> Configurations {
-        Configurations { files: Mutex::default(), since: Some(Instant::now()) }
+        Configurations {
+            files: Mutex::default(),
+            tables: Mutex::default(),
+            uses: AtomicU64::new(0),
+            events: AtomicU32::new(u32::MAX),
+            since: Instant::now(),
+        }
     }
 
-    fn files(&self) -> MutexGuard<'_, HashMap<String, Arc<File>>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Milliseconds since this was made, from a start that makes a new file due at once.
+    /// Milliseconds since this was made, from where the clock of [`File::is_due`] begins.
     pub fn now_ms(&self) -> u64 {
-        let elapsed = self.since.map(|since| since.elapsed().as_millis()).unwrap_or_default();
-        u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(LOOK_AGAIN_MS)
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(File::START_MS)
     }
 
     /// The file of a path.
@@ -184,7 +79,7 @@ impl Configurations {
     /// # Errors
     /// `bad_argument` if this is no path; `bad_config` if too many are in use.
     pub fn file(&self, path: &str) -> Result<Arc<File>, Error> {
-        let mut files = self.files();
+        let mut files = lock(&self.files);
         if let Some(file) = files.get(path) {
             return Ok(file.clone());
         }
@@ -197,29 +92,90 @@ impl Configurations {
             let text = format!("{MAX_FILES} files are in use as configurations; {path} would be one too many");
             return Err(Error::new(Code::BadConfig, text));
         }
-        let file = Arc::new(File { path: path.to_owned(), looked: AtomicU64::new(0), state: Mutex::default() });
+        let file = Arc::new(File::new(path));
         files.insert(path.to_owned(), file.clone());
+        self.events.store(u32::MAX, Ordering::Relaxed);
         Ok(file)
     }
 
-    /// What `status()` shows of all.
+    /// The configuration of a table, and whether it is a new one, so that someone must read it.
+    ///
+    /// # Errors
+    /// `bad_argument`, if this is no table.
+    pub fn table(&self, value: &Value) -> Result<(Arc<Table>, bool), Error> {
+        if !matches!(value, Value::Table(_)) {
+            let text = format!("the configuration must be a table or a path, got {}", value.kind());
+            return Err(Error::new(Code::BadArgument, text));
+        }
+        let mut tables = lock(&self.tables);
+        let now = self.uses.fetch_add(1, Ordering::Relaxed);
+        let key = value.key();
+        if let Some(table) = tables.get(&key) {
+            table.used.store(now, Ordering::Relaxed);
+            return Ok((table.clone(), false));
+        }
+        if tables.len() >= MAX_TABLES {
+            let oldest = tables.iter().min_by_key(|(_, table)| table.used.load(Ordering::Relaxed));
+            let oldest = oldest.map(|(key, _)| key.clone()).unwrap_or_default();
+            tables.remove(&oldest);
+        }
+        let table = Arc::new(Table { used: AtomicU64::new(now), slot: Slot::default() });
+        tables.insert(key, table.clone());
+        Ok((table, true))
+    }
+
+    /// Notes which events the files ask for, after one of them was read.
+    pub fn note_events(&self) {
+        let files = lock(&self.files);
+        let events = files.values().map(|file| file.events()).fold(0, |all, events| all | events);
+        self.events.store(events, Ordering::Relaxed);
+    }
+
+    /// Whether some file asks for the events of an operation, or could.
+    pub fn is_wanted(&self, operation: &Operation) -> bool {
+        // Whether a delete makes a marker is for a rule to say.
+        let bits = operation.bit() | operation.as_marker().map_or(0, Operation::bit);
+        self.events.load(Ordering::Relaxed) & bits != 0
+    }
+
+    /// What `status()` shows of the files.
     pub fn status(&self) -> Value {
-        let mut files: Vec<Arc<File>> = self.files().values().cloned().collect();
-        files.sort_by(|one, other| one.path.cmp(&other.path));
+        let mut files: Vec<Arc<File>> = lock(&self.files).values().cloned().collect();
+        files.sort_by(|one, other| one.path().cmp(other.path()));
         Value::list(files.iter().map(|file| file.status()))
     }
 }
 
-/// The configuration that a script gave as a table.
-///
-/// # Errors
-/// `bad_argument` if it is none, `bad_config` with everything that is wrong.
-pub fn from_table(table: &Value) -> Result<Configuration, Error> {
-    if !matches!(table, Value::Table(_)) {
-        let text = format!("the configuration must be a table or a path, got {}", table.kind());
-        return Err(Error::new(Code::BadArgument, text));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(subject: &str) -> Value {
+        Value::record([("url", "nats://h".into()), ("subject", subject.into())])
     }
-    let (configuration, problems): (Configuration, Vec<Problem>) = Configuration::read(table);
-    refuse(&problems)?;
-    Ok(configuration)
+
+    #[test]
+    fn a_table_is_known_again_whatever_the_order_it_was_walked_in() {
+        let configurations = Configurations::new();
+        let (first, new) = configurations.table(&table("a")).unwrap();
+        assert!(new);
+        let Value::Table(mut entries) = table("a") else { panic!() };
+        entries.reverse();
+        let (again, new) = configurations.table(&Value::Table(entries)).unwrap();
+        assert!(!new && Arc::ptr_eq(&first, &again));
+        assert!(configurations.table(&table("b")).unwrap().1);
+    }
+
+    #[test]
+    fn tables_are_bounded_and_the_one_that_was_not_used_for_longest_goes() {
+        let configurations = Configurations::new();
+        for n in 0..MAX_TABLES {
+            configurations.table(&table(&n.to_string())).unwrap();
+        }
+        assert!(!configurations.table(&table("0")).unwrap().1);
+        configurations.table(&table("one more")).unwrap();
+        assert!(!configurations.table(&table("0")).unwrap().1);
+        assert!(configurations.table(&table("1")).unwrap().1);
+        assert_eq!(lock(&configurations.tables).len(), MAX_TABLES);
+    }
 }

@@ -40,6 +40,11 @@ impl Runtime {
         self.handle.spawn(future);
     }
 
+    /// Runs what may take long, or wait for a disk, on a thread of the pool.
+    pub fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) {
+        self.handle.spawn_blocking(work);
+    }
+
     /// Runs a future on the thread and waits for its end, so long at most.
     pub fn wait(&self, limit: Duration, future: impl Future<Output = ()> + Send + 'static) {
         let (ended, end) = mpsc::channel();

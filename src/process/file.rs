@@ -1,0 +1,133 @@
+//! A configuration file: read on another thread than the requests', and again when it changes.
+
+use super::slot::{Slot, Use};
+use crate::config::Document;
+use crate::error::{Code, Error};
+use crate::event::{Configuration, Moment, Request};
+use crate::log;
+use crate::value::Value;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// How large a file may be, in bytes.
+const MAX_FILE: u64 = 4 << 20;
+/// How often a file is looked at, in milliseconds.
+const LOOK_AGAIN_MS: u64 = 1000;
+
+/// What tells one version of a file from another: when it was changed, its size and its place on the disk.
+type Stamp = (i64, i64, u64, u64);
+
+/// A configuration file that a script has named.
+pub struct File {
+    path: String,
+    looked: AtomicU64,
+    stamp: Mutex<Option<Stamp>>,
+    slot: Slot,
+}
+
+impl File {
+    /// The file of a path, not read yet.
+    pub fn new(path: &str) -> File {
+        File { path: path.to_owned(), looked: AtomicU64::new(0), stamp: Mutex::default(), slot: Slot::default() }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The configuration in force, for a request; the request is kept if there is none yet.
+    ///
+    /// # Errors
+    /// What is wrong with the file, if it never was right; `queue_full` if too many requests wait for it.
+    pub fn configuration(&self, request: impl FnOnce() -> (Request, Moment)) -> Result<Use, Error> {
+        self.slot.configuration(&self.path, request)
+    }
+
+    /// Whether it is time to look at the file again; says so once. `now_ms` begins with so much that a new file is due.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        let looked = self.looked.load(Ordering::Relaxed);
+        now_ms.saturating_sub(looked) >= LOOK_AGAIN_MS
+            && self.looked.compare_exchange(looked, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Where the clock of [`File::is_due`] begins.
+    pub const START_MS: u64 = LOOK_AGAIN_MS;
+
+    /// The events that it asks for, by bit: all of them as long as nobody knows.
+    pub fn events(&self) -> u32 {
+        match (self.slot.current(), self.slot.error()) {
+            (Some(configuration), _) => configuration.events(),
+            (None, Some(_)) => 0,
+            (None, None) => u32::MAX,
+        }
+    }
+
+    /// Reads the file if it has changed, and publishes the requests that waited for it, if it is right. Blocks on the disk.
+    pub fn look(&self, publish: impl Fn(&Request, Moment, &Configuration)) {
+        let before = self.slot.error();
+        let first = self.slot.current().is_none() && before.is_none();
+        let read = match self.read() {
+            Ok(None) => return,
+            Ok(Some(configuration)) => {
+                if !first {
+                    log::line(format_args!("took up the changed {}", self.path));
+                }
+                Ok(configuration)
+            }
+            Err(error) => {
+                if before.as_ref() != Some(&error) {
+                    let kept = if self.slot.current().is_some() { "; the one before stays in force" } else { "" };
+                    log::line(format_args!("{error}{kept}"));
+                }
+                Err(error)
+            }
+        };
+        let lost = self.slot.fill(read, publish);
+        if lost > 0 {
+            log::line(format_args!("{lost} requests are not notified of, for want of {}", self.path));
+        }
+    }
+
+    /// The file's configuration, if it has changed since the last reading.
+    fn read(&self) -> Result<Option<Configuration>, Error> {
+        let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
+        // A file that can't be read is tried again as long as that lasts.
+        let known = stamp.take();
+        let failed = |error: std::io::Error| Error::new(Code::BadConfig, format!("{}: {error}", self.path));
+        let file = fs::File::open(&self.path).map_err(failed)?;
+        let data = file.metadata().map_err(failed)?;
+        let found = (data.mtime(), data.mtime_nsec(), data.size(), data.ino());
+        if known == Some(found) {
+            *stamp = known;
+            return Ok(None);
+        }
+        if !data.is_file() || data.size() > MAX_FILE {
+            let text = format!("{} is no file of at most {MAX_FILE} bytes", self.path);
+            return Err(Error::new(Code::BadConfig, text));
+        }
+        let mut text = String::new();
+        file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+        *stamp = Some(found);
+        let document = Document::parse(&self.path, &text)?;
+        let (configuration, problems) = Configuration::read(document.table());
+        document.refuse(&problems)?;
+        if configuration.endpoint.has_secret() && data.mode() & 0o044 != 0 {
+            log::line(format_args!("{} has a secret in it and others can read it; chmod 600 mends that", self.path));
+        }
+        Ok(Some(configuration))
+    }
+
+    /// What `status()` shows of it.
+    pub fn status(&self) -> Value {
+        let rules = self.slot.current().map_or(0, |configuration| configuration.rules.len());
+        Value::record([
+            ("path", self.path.as_str().into()),
+            ("notifications", u64::try_from(rules).unwrap_or_default().into()),
+            ("last_error", self.slot.error().as_ref().map(Error::to_string).unwrap_or_default().into()),
+        ])
+    }
+}
