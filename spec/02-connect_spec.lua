@@ -3,7 +3,6 @@ local nats = require("rgw_nats")
 local socket = require("socket")
 local fails, wait_until = helpers.fails, helpers.wait_until
 
-local function known_defect(...) helpers.known_defect(it, ...) end
 
 -- Waits for the server's confirmation of so many messages.
 local function delivered(connection, number)
@@ -54,7 +53,7 @@ describe("connect()", function()
     end
   end)
 
-  known_defect("takes a list in its order, however the table was made", "the order is that of lua_next", function()
+  it("takes a list in its order, however the table was made", function()
     local list = { [2] = "127.0.0.2:1", [1] = "127.0.0.1:1" }
     local connection = nats.connect(list, { idle_timeout_ms = 1 })
     assert.equal("nats://127.0.0.1:1,nats://127.0.0.2:1", connection:status().url)

@@ -2,7 +2,6 @@ local helpers = require("helpers")
 local nats = require("rgw_nats")
 local fails, wait_until = helpers.fails, helpers.wait_until
 
-local function known_defect(...) helpers.known_defect(it, ...) end
 
 local MAX_PAYLOAD = 1 << 20 -- what a server takes if not told otherwise
 
@@ -159,7 +158,7 @@ describe("publish()", function()
       assert.matches("too_large: a message of %d+ bytes to a.b; the server takes 1048576", status.last_error)
     end)
 
-    known_defect("delivers max_payload bytes", "16 bytes are set aside for headers, even without any", function()
+    it("delivers max_payload bytes", function()
       local own = assert(nats.connect(server:url(), { name = helpers.name() }))
       assert.is_true(own:publish("a.b", ("x"):rep(MAX_PAYLOAD)))
       assert.is_true(own:publish("a.b", "last"))

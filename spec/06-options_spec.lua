@@ -3,7 +3,6 @@ local helpers = require("helpers")
 local nats = require("rgw_nats")
 local fails, wait_until = helpers.fails, helpers.wait_until
 
-local function known_defect(...) helpers.known_defect(it, ...) end
 
 describe("the option", function()
   local server
@@ -172,8 +171,7 @@ describe("the option", function()
       assert.equal(1, connection:status().connects)
     end)
 
-    local reason = "a closed handle keeps the connection until Lua collects it"
-    known_defect("closes what only closed handles are left of", reason, function()
+    it("closes what only closed handles are left of", function()
       local name = helpers.name()
       local connection = assert(nats.connect(server:url(), { name = name, idle_timeout_ms = 50 }))
       server:wait_for_connections(name, 1)

@@ -269,8 +269,7 @@ describe("a file of notify()", function()
     assert.equal("bad_config 16", run.out)
   end)
 
-  local reason = "what a file asks for is not known before it was read"
-  helpers.known_defect(it, "has the first event too, if it is one that RGW itself does not have", reason, function()
+  it("has the first event too, if it is one that RGW itself does not have", function()
     write('url = "URL"\nsubject = "s3.{event}"\nevents = ["s3:ObjectTagging:*"]\n')
     local run = helpers.run([[
       local nats, socket = require("rgw_nats"), require("socket")

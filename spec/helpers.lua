@@ -256,12 +256,4 @@ function helpers.fails(code, ...)
   error(("wanted nil, %q and %q, got %s"):format(code .. ": …", code, table.concat(results, ", ")), 2)
 end
 
--- For what is known not to hold: pending, with the reason, and an error as soon as it does hold. `it` is busted's.
-function helpers.known_defect(it, name, reason, test)
-  it(name, function()
-    if pcall(test) then error("this holds now; make it an `it`", 0) end
-    require("busted.core")().pending(reason)
-  end)
-end
-
 return helpers

@@ -2,6 +2,8 @@
 //!
 //! Pure: no clock and no I/O; the time and the sequence are arguments. Knows neither Lua nor NATS' connections.
 
+mod cloudevents;
+mod headers;
 mod operation;
 mod record;
 mod request;
@@ -15,6 +17,7 @@ pub use subject::{Template, check as check_subject};
 
 use crate::error::Error;
 use crate::message::Message;
+use rule::Format;
 
 /// When an event is made, and which one it is: the two things that the record needs from outside.
 #[derive(Clone, Copy, Debug)]
@@ -25,22 +28,184 @@ pub struct Moment {
     pub sequence: u64,
 }
 
-/// The message of a request under a rule; none if the rule does not fit it.
+/// What is left out of a record, so that it gets smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Omit {
+    /// Nothing.
+    Nothing,
+    /// The tags.
+    Tags,
+    /// The tags and the user metadata.
+    Both,
+}
+
+impl Omit {
+    fn tags(self) -> bool {
+        self != Omit::Nothing
+    }
+
+    fn metadata(self) -> bool {
+        self == Omit::Both
+    }
+}
+
+/// The message of a request that is an event of `operation` under a rule. If it is larger than `limit`, or nobody knows what
+/// the limit is, the message has smaller ones with it, without tags and without user metadata.
 ///
 /// # Errors
-/// `bad_subject`, if the subject would be longer than NATS takes.
-pub fn message(request: &Request, rule: &Rule, moment: Moment) -> Result<Option<Message>, Error> {
-    let Some(operation) = request.event().filter(|operation| rule.fits(request, operation)) else { return Ok(None) };
-    let event = operation.event_name();
-    let subject = rule.subject.fill(request, event, &rule.id)?;
-    let payload = record::encode(request, operation, rule, moment)?;
-    let request_id = match request.text(Text::Id) {
-        // No gateway gave this request: nothing but its own number tells it from the next one.
-        none if none.is_empty() => format!("{:016X}", moment.sequence).into(),
-        id => id,
+/// `too_large` and `internal`, to which no request is known to lead.
+pub fn message(
+    request: &Request,
+    operation: &Operation,
+    rule: &Rule,
+    moment: Moment,
+    limit: Option<usize>,
+) -> Result<Message, Error> {
+    let subject = rule.subject.fill(request, operation.event_name(), &rule.id);
+    let form = |omit: Omit| {
+        let mut payload = record::encode(request, operation, rule, moment, omit)?;
+        if rule.format == Format::CloudEventsStructured {
+            payload = cloudevents::structured(request, operation, rule, moment, payload)?;
+        }
+        Message::new(subject.clone(), headers::of(request, operation, rule, moment, omit), payload)
     };
-    // A script may notify twice of one request, under two subjects and the same rule's id: two messages.
-    let id = format!("{request_id}/{event}/{}/{:08x}", rule.id, rule.subject.fingerprint());
-    let headers = vec![("Nats-Msg-Id".into(), id), ("Content-Type".into(), "application/json".into())];
-    Ok(Some(Message::new(subject, headers, payload)?))
+    let mut message = form(Omit::Nothing)?;
+    if limit.is_none_or(|limit| message.size() > limit) {
+        let (tags, metadata) = (!request.tags.entries().is_empty(), !request.metadata.entries().is_empty());
+        let mut smaller = if metadata { Some(Box::new(form(Omit::Both)?)) } else { None };
+        if tags {
+            smaller = Some(Box::new(Message { smaller, ..form(Omit::Tags)? }));
+        }
+        message.smaller = smaller;
+    }
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+
+    const MOMENT: Moment = Moment { nanos: 1_795_331_934_454_048_123, sequence: 7 };
+    const LIMIT: Option<usize> = Some(1 << 20);
+
+    fn rule(keys: &[(&str, &str)]) -> Rule {
+        let keys = keys.iter().chain([&("url", "nats://h:1")]);
+        let table = Value::Table(keys.map(|(key, value)| ((*key).into(), (*value).into())).collect());
+        let (mut configuration, problems) = Configuration::read(&table);
+        assert_eq!(problems, []);
+        configuration.rules.remove(0)
+    }
+
+    fn request(operation: &str) -> Request {
+        let mut request = Request::default();
+        (request.release, request.status) = (Release::Reef, 200);
+        for (text, value) in [
+            (Text::RgwOp, operation),
+            (Text::Id, "z.1.2"),
+            (Text::RgwId, "host"),
+            (Text::ZoneGroup, "zg"),
+            (Text::Bucket, "bkt"),
+            (Text::Key, "a b/ü+%.txt"),
+            (Text::Time, "2026-11-22T07:18:54.450557123Z"),
+        ] {
+            request.set(text, value.as_bytes());
+        }
+        request
+    }
+
+    fn made(request: &Request, rule: &Rule, limit: Option<usize>) -> Message {
+        let operation = rule.fits(request, request.event().unwrap()).unwrap();
+        message(request, operation, rule, MOMENT, limit).unwrap()
+    }
+
+    fn header<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
+        message.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn headers_say_what_the_message_is() {
+        let mut put = request("put_obj");
+        let message = made(&put, &rule(&[]), LIMIT);
+        let names: Vec<&str> = message.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["Nats-Msg-Id", "Content-Type", "Rgw-Event", "Rgw-Bucket", "Rgw-Request-Id"]);
+        assert_eq!(header(&message, "Content-Type"), Some("application/json"));
+        assert_eq!(header(&message, "Rgw-Event"), Some("ObjectCreated:Put"));
+        put.set(Text::Tenant, b"acme");
+        put.set(Text::Id, b"");
+        let message = made(&put, &rule(&[]), LIMIT);
+        assert_eq!(header(&message, "Rgw-Tenant"), Some("acme"));
+        assert_eq!(header(&message, "Rgw-Request-Id"), Some("0000000000000007"));
+    }
+
+    #[test]
+    fn a_cloudevent_is_headers_or_json() {
+        let put = request("put_obj");
+        let message = made(&put, &rule(&[("format", "cloudevents")]), LIMIT);
+        for (name, value) in [
+            ("ce-specversion", "1.0"),
+            ("ce-id", "z.1.2.host"),
+            ("ce-source", "ceph:s3.zg.bkt"),
+            ("ce-type", "com.amazonaws.ObjectCreated:Put"),
+            ("ce-subject", "a%20b/%C3%BC+%25.txt"),
+            ("ce-time", "2026-11-22T07:18:54.450557Z"),
+            ("ce-datacontenttype", "application/json"),
+        ] {
+            assert_eq!(header(&message, name), Some(value), "{name}");
+        }
+        assert_eq!(message.payload, made(&put, &rule(&[]), LIMIT).payload);
+        let message = made(&put, &rule(&[("format", "cloudevents-structured")]), LIMIT);
+        assert_eq!(header(&message, "Content-Type"), Some("application/cloudevents+json"));
+        assert_eq!(header(&message, "ce-id"), None);
+        let event: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(event["subject"], "a b/ü+%.txt");
+        assert_eq!(event["data"]["Records"][0]["s3"]["object"]["key"], "a b/ü+%.txt");
+    }
+
+    #[test]
+    fn a_key_can_stand_as_aws_writes_it() {
+        let message = made(&request("put_obj"), &rule(&[("key_encoding", "aws")]), LIMIT);
+        let record: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(record["Records"][0]["s3"]["object"]["key"], "a+b/%C3%BC%2B%25.txt");
+        assert_eq!(header(&message, "Rgw-Key-Encoding"), Some("aws"));
+    }
+
+    #[test]
+    fn what_is_too_large_goes_out_without_tags_and_then_without_metadata() {
+        let mut put = request("put_obj");
+        put.metadata.add(b"x-amz-meta-a", &[b'm'; 300]);
+        put.tags.add(b"b", &[b't'; 300]);
+        let whole = made(&put, &rule(&[]), LIMIT);
+        assert!(whole.smaller.is_none());
+        for limit in [None, Some(whole.size() - 1)] {
+            let whole = made(&put, &rule(&[]), limit);
+            assert_eq!(header(&whole, "Rgw-Incomplete"), None);
+            let without_tags = whole.within(whole.size() - 1).unwrap();
+            assert_eq!(header(without_tags, "Rgw-Incomplete"), Some("tags"));
+            let text = |message: &Message| String::from_utf8(message.payload.to_vec()).unwrap();
+            assert!(text(without_tags).contains(r#""tags":[]"#) && text(without_tags).contains("mmm"));
+            let bare = whole.within(without_tags.size() - 1).unwrap();
+            assert_eq!(header(bare, "Rgw-Incomplete"), Some("metadata,tags"));
+            assert!(text(bare).contains(r#""metadata":[],"tags":[]"#));
+            assert_eq!(header(bare, "Nats-Msg-Id"), header(&whole, "Nats-Msg-Id"));
+            assert!(whole.within(bare.size() - 1).is_none());
+        }
+        // What the reader had no room for is marked as well.
+        put.tags.truncate();
+        assert_eq!(header(&made(&put, &rule(&[]), LIMIT), "Rgw-Incomplete"), Some("tags"));
+    }
+
+    #[test]
+    fn a_delete_makes_a_marker_where_the_rule_says_so_and_no_version_is_named() {
+        let mut delete = request("delete_obj");
+        delete.status = 204;
+        let event = |request: &Request, keys: &[(&str, &str)]| {
+            rule(keys).fits(request, request.event().unwrap()).map(Operation::event_name)
+        };
+        assert_eq!(event(&delete, &[]), Some("ObjectRemoved:Delete"));
+        assert_eq!(event(&delete, &[("versioned", "b*")]), Some("ObjectRemoved:DeleteMarkerCreated"));
+        assert_eq!(event(&delete, &[("versioned", "c*")]), Some("ObjectRemoved:Delete"));
+        delete.set(Text::VersionId, b"v");
+        assert_eq!(event(&delete, &[("versioned", "b*")]), Some("ObjectRemoved:Delete"));
+    }
 }

@@ -7,7 +7,7 @@ use crate::log;
 use crate::message::Message;
 use crate::transport::Observer;
 use crate::value::Value;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -38,6 +38,8 @@ pub struct Connection {
     ready: Notify,
     empty: Notify,
     state: Mutex<State>,
+    /// What the server takes, in bytes; 0 as long as nobody knows.
+    max_payload: AtomicUsize,
     accepted: AtomicU64,
     rejected: AtomicU64,
     delivered: AtomicU64,
@@ -59,6 +61,7 @@ impl Connection {
             ready: Notify::new(),
             empty: Notify::new(),
             state: Mutex::default(),
+            max_payload: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
@@ -75,7 +78,7 @@ impl Connection {
     /// Accepts a message: it is in memory, and will be delivered unless the process ends first. Does not block.
     ///
     /// # Errors
-    /// `queue_full`, `closed`.
+    /// `queue_full`, `too_large`, `closed`.
     pub fn publish(&self, message: Message) -> Result<(), Error> {
         let bound = |number| usize::try_from(number).unwrap_or(usize::MAX);
         let (messages, bytes) = (bound(self.endpoint.max_pending), bound(self.endpoint.max_pending_bytes));
@@ -94,6 +97,11 @@ impl Connection {
                 Err(error)
             }
         }
+    }
+
+    /// The largest message that the server takes, or took when the connection was last up, in bytes.
+    pub fn max_payload(&self) -> Option<usize> {
+        Some(self.max_payload.load(Ordering::Relaxed)).filter(|limit| *limit != 0)
     }
 
     /// The messages that go next, as soon as there are any.
@@ -132,7 +140,8 @@ impl Connection {
     }
 
     /// Notes that the connection is up.
-    pub(super) fn connected(&self, name: &str, server: &Server) {
+    pub(super) fn connected(&self, name: &str, server: &Server, max_payload: usize) {
+        self.max_payload.store(max_payload, Ordering::Relaxed);
         let mut state = lock(&self.state);
         state.connected = true;
         state.connects = state.connects.saturating_add(1);

@@ -134,7 +134,7 @@ impl Route {
             match Link::open(connection.endpoint(), &server, observer).await {
                 Ok(link) => {
                     self.learn(&server, link.discovered());
-                    connection.connected(&link.server_name(), &server);
+                    connection.connected(&link.server_name(), &server, link.max_payload());
                     return Some(link);
                 }
                 Err(problem) => connection.trouble(&problem),

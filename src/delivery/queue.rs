@@ -23,12 +23,18 @@ impl Queue {
     /// Accepts a message. Says whether it is the first that waits, so that someone must be woken.
     ///
     /// # Errors
-    /// `queue_full`, if one of the bounds would be passed; `closed`, after [`Queue::close`].
+    /// `queue_full`, if one of the bounds would be passed; `too_large`, if this message alone passes one; `closed`, after
+    /// [`Queue::close`].
     pub fn push(&mut self, message: Message, max_messages: usize, max_bytes: usize) -> Result<bool, Error> {
         if self.closed {
             return Err(Error::new(Code::Closed, "this connection was closed"));
         }
-        let bytes = self.bytes.saturating_add(message.cost());
+        let cost = message.cost();
+        if cost > max_bytes {
+            let text = format!("a message that takes {cost} bytes; max_pending_bytes is {max_bytes}");
+            return Err(Error::new(Code::TooLarge, text));
+        }
+        let bytes = self.bytes.saturating_add(cost);
         if self.pending >= max_messages || bytes > max_bytes {
             let (messages, bytes) = (self.pending, self.bytes);
             let text = format!(
@@ -102,7 +108,9 @@ mod tests {
         queue.done(&batch);
         assert_eq!(queue.pending(), (0, 0));
         assert_eq!(queue.push(message(1), 2, 1 << 20), Ok(true));
-        assert_eq!(queue.push(message(1 << 20), 9, 1 << 20).unwrap_err().code(), Code::QueueFull);
+        assert_eq!(queue.push(message(1 << 19), 9, 1 << 20), Ok(false));
+        assert_eq!(queue.push(message(1 << 19), 9, 1 << 20).unwrap_err().code(), Code::QueueFull);
+        assert_eq!(queue.push(message(1 << 20), 9, 1 << 20).unwrap_err().code(), Code::TooLarge);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct Operation {
     native: bool,
     /// What the operation is on.
     target: Target,
+    /// Whether the bucket must be one of those that a rule calls versioned, and no version named.
+    marker: bool,
 }
 
 /// What an operation is on.
@@ -25,21 +27,22 @@ pub enum Target {
 }
 
 const fn native(rgw: &'static str, event: &'static str) -> Operation {
-    Operation { rgw, method: "", event, native: true, target: Target::Object }
+    Operation { rgw, method: "", event, native: true, target: Target::Object, marker: false }
 }
 
 const fn beyond(rgw: &'static str, event: &'static str) -> Operation {
-    Operation { rgw, method: "", event, native: false, target: Target::Object }
+    Operation { rgw, method: "", event, native: false, target: Target::Object, marker: false }
 }
 
 /// The operations: first those that RGW itself notifies of (rgw-lua.md 3e), then those beyond. The names of the latter are
 /// AWS' where AWS has the event, and MinIO's or of their kind where it has not.
-pub const OPERATIONS: [Operation; 16] = [
+pub const OPERATIONS: [Operation; 17] = [
     native("put_obj", "ObjectCreated:Put"),
     native("post_obj", "ObjectCreated:Post"),
     native("copy_obj", "ObjectCreated:Copy"),
     native("complete_multipart", "ObjectCreated:CompleteMultipartUpload"),
     native("delete_obj", "ObjectRemoved:Delete"),
+    Operation { marker: true, ..native("delete_obj", "ObjectRemoved:DeleteMarkerCreated") },
     beyond("put_obj_tags", "ObjectTagging:Put"),
     beyond("delete_obj_tags", "ObjectTagging:Delete"),
     beyond("put_acls", "ObjectAcl:Put"),
@@ -54,12 +57,23 @@ pub const OPERATIONS: [Operation; 16] = [
 ];
 
 impl Operation {
-    /// The operation of `Request.RGWOp` and `Request.HTTP.Method`.
+    /// The operation of `Request.RGWOp` and `Request.HTTP.Method`. A delete is a removal; only a rule can say that it made a
+    /// marker instead, see [`Operation::as_marker`].
     pub fn of(name: &[u8], method: &[u8]) -> Option<&'static Operation> {
         let fits = |operation: &&Operation| {
             operation.rgw.as_bytes() == name && (operation.method.is_empty() || operation.method.as_bytes() == method)
         };
         OPERATIONS.iter().find(fits)
+    }
+
+    /// What a removal is in a versioned bucket, where it names no version.
+    pub fn as_marker(&self) -> Option<&'static Operation> {
+        OPERATIONS.iter().find(|operation| operation.marker && operation.rgw == self.rgw && !self.marker)
+    }
+
+    /// Whether it can only be told with the help of a rule.
+    pub fn is_marker(&self) -> bool {
+        self.marker
     }
 
     /// The record's `eventName`: the event type without `s3:`.

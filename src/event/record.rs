@@ -1,7 +1,8 @@
 //! The record: RGW's own, name for name and in its order (rgw-lua.md 4), as compact JSON.
 
 use super::request::{Map, Release, Request, Text};
-use super::{Moment, Operation, Rule};
+use super::rule::{KeyEncoding, Rule};
+use super::{Moment, Omit, Operation};
 use crate::error::{Code, Error};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -85,25 +86,54 @@ struct Pair<'r> {
     val: Cow<'r, str>,
 }
 
-fn pairs(map: &Map) -> Vec<Pair<'_>> {
+fn pairs(map: &Map, omit: bool) -> Vec<Pair<'_>> {
     let text = |bytes| String::from_utf8_lossy(bytes);
-    map.entries().iter().map(|(key, val)| Pair { key: text(key), val: text(val) }).collect()
+    let entries = if omit { &[] } else { map.entries() };
+    entries.iter().map(|(key, val)| Pair { key: text(key), val: text(val) }).collect()
+}
+
+/// The region: the zone group. 16 leaves it empty wherever it stands.
+pub fn region(request: &Request) -> Cow<'_, str> {
+    if request.release == Release::Pacific { Cow::Borrowed("") } else { request.text(Text::ZoneGroup) }
+}
+
+/// The key, in the rule's encoding.
+pub fn key<'r>(request: &'r Request, rule: &Rule) -> Cow<'r, str> {
+    match rule.key_encoding {
+        KeyEncoding::Raw => request.text(Text::Key),
+        KeyEncoding::Aws => {
+            let mut text = String::new();
+            for byte in request.bytes(Text::Key) {
+                match byte {
+                    b' ' => text.push('+'),
+                    b'/' | b'-' | b'_' | b'.' | b'*' => text.push(char::from(*byte)),
+                    byte if byte.is_ascii_alphanumeric() => text.push(char::from(*byte)),
+                    byte => super::subject::percent(&[*byte], &mut text),
+                }
+            }
+            Cow::Owned(text)
+        }
+    }
 }
 
 /// The record of an operation.
 ///
 /// # Errors
 /// `internal`, if JSON can't hold it; no input is known that leads there.
-pub fn encode(request: &Request, operation: &Operation, rule: &Rule, moment: Moment) -> Result<Vec<u8>, Error> {
-    let zone_group = request.text(Text::ZoneGroup);
-    // 16 leaves the region empty in both places.
-    let region = if request.release == Release::Pacific { "" } else { zone_group.as_ref() };
+pub fn encode(
+    request: &Request,
+    operation: &Operation,
+    rule: &Rule,
+    moment: Moment,
+    omit: Omit,
+) -> Result<Vec<u8>, Error> {
+    let region = region(request);
     let (seconds, micros) = (moment.nanos / 1_000_000_000, moment.nanos % 1_000_000_000 / 1000);
     let (tenant, bucket) = (request.text(Text::Tenant), request.text(Text::Bucket));
     let record = Record {
         event_version: "2.2",
         event_source: "ceph:s3",
-        aws_region: region,
+        aws_region: &region,
         event_time: event_time(&request.text(Text::Time), moment),
         event_name: operation.event_name(),
         user_identity: Principal { principal_id: request.text(Text::User) },
@@ -120,15 +150,15 @@ pub fn encode(request: &Request, operation: &Operation, rule: &Rule, moment: Mom
                 id: request.text(Text::BucketId),
             },
             object: Object {
-                key: request.text(Text::Key),
+                key: key(request, rule),
                 size: request.size,
                 // No release shows it to a script.
                 e_tag: "",
                 version_id: request.text(Text::VersionId),
                 // RGW's is a dump of memory that does not sort; this one sorts as text.
                 sequencer: format!("{:016X}", moment.sequence),
-                metadata: pairs(&request.metadata),
-                tags: pairs(&request.tags),
+                metadata: pairs(&request.metadata, omit.metadata()),
+                tags: pairs(&request.tags, omit.tags()),
             },
         },
         // RGW's ends in the eTag; ours in the sequencer, which is at hand and unique.
@@ -140,7 +170,7 @@ pub fn encode(request: &Request, operation: &Operation, rule: &Rule, moment: Mom
 }
 
 /// The time of the request with microseconds, as RGW writes times; `moment` if the gateway gave none that reads so.
-fn event_time(given: &str, moment: Moment) -> String {
+pub fn event_time(given: &str, moment: Moment) -> String {
     // 2026-11-22T07:11:03.723344050Z
     match (given.get(..26), given.as_bytes().get(19), given.ends_with('Z')) {
         (Some(micros), Some(b'.'), true) => format!("{micros}Z"),
@@ -166,7 +196,7 @@ fn event_time(given: &str, moment: Moment) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Configuration, message};
+    use crate::event::Configuration;
     use crate::value::Value;
 
     const MOMENT: Moment = Moment { nanos: 1_795_331_934_454_048_123, sequence: 0x18EA_5B00_0000_0001 };
@@ -204,6 +234,71 @@ mod tests {
         configuration.rules.remove(0)
     }
 
+    fn message(request: &Request) -> crate::message::Message {
+        let (rule, event) = (rule(), request.event().unwrap());
+        crate::event::message(request, event, &rule, MOMENT, Some(1 << 20)).unwrap()
+    }
+
+    /// Bytes from a small generator, so that the same ones come each time.
+    fn bytes(state: &mut u64, most: u64) -> Vec<u8> {
+        let mut next = || {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *state >> 33
+        };
+        let alphabet = b"a\"\\\n\0\x7f\xff\xc3\xa9\xe2\x80\xa8\xf0\x9f\x98\x80<&";
+        let length = next() % most;
+        (0..length)
+            .map(|n| if n % 3 == 0 { next() as u8 } else { alphabet[next() as usize % alphabet.len()] })
+            .collect()
+    }
+
+    #[test]
+    fn any_record_parses_and_equals_what_went_in() {
+        let mut state = 1;
+        for _ in 0..5000 {
+            let mut request = request();
+            let texts =
+                [Text::Id, Text::RgwId, Text::ZoneGroup, Text::Tenant, Text::BucketId, Text::User, Text::SourceIp];
+            for text in texts.into_iter().chain([Text::BucketOwner, Text::VersionId]) {
+                request.set(text, &bytes(&mut state, 20));
+            }
+            request.set(Text::Key, &[&b"k"[..], &bytes(&mut state, 40)].concat());
+            for _ in 0..bytes(&mut state, 4).len() {
+                request.metadata.add(&bytes(&mut state, 10), &bytes(&mut state, 30));
+                request.tags.add(&bytes(&mut state, 10), &bytes(&mut state, 30));
+            }
+            request.size = state as i64;
+            let record: serde_json::Value = serde_json::from_slice(&message(&request).payload).unwrap();
+            let record = &record["Records"][0];
+            let s3 = &record["s3"];
+            let responses = &record["responseElements"];
+            for (found, text) in [
+                (&responses["x-amz-request-id"], Text::Id),
+                (&responses["x-amz-id-2"], Text::RgwId),
+                (&record["awsRegion"], Text::ZoneGroup),
+                (&record["userIdentity"]["principalId"], Text::User),
+                (&record["requestParameters"]["sourceIPAddress"], Text::SourceIp),
+                (&s3["bucket"]["id"], Text::BucketId),
+                (&s3["bucket"]["ownerIdentity"]["principalId"], Text::BucketOwner),
+                (&s3["object"]["versionId"], Text::VersionId),
+                (&s3["object"]["key"], Text::Key),
+            ] {
+                assert_eq!(found.as_str().unwrap(), request.text(text), "{text:?}");
+            }
+            assert_eq!(s3["object"]["size"].as_i64(), Some(request.size));
+            for (found, map) in [(&s3["object"]["metadata"], &request.metadata), (&s3["object"]["tags"], &request.tags)]
+            {
+                let plain = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+                let wanted: Vec<_> = map
+                    .entries()
+                    .iter()
+                    .map(|(key, val)| serde_json::json!({ "key": plain(key), "val": plain(val) }))
+                    .collect();
+                assert_eq!(found.as_array().unwrap(), &wanted);
+            }
+        }
+    }
+
     #[test]
     fn the_record_is_rgws_byte_for_byte_but_for_what_lua_cannot_know() {
         let native = concat!(
@@ -223,7 +318,7 @@ mod tests {
             .replace(r#""eTag":"5eb63bbbe01eeed093cb22bb8f5acdc3""#, r#""eTag":"""#)
             .replace("5E97026B3C3C101B", "18EA5B0000000001")
             .replace("454048.5eb63bbbe01eeed093cb22bb8f5acdc3", "454048.18EA5B0000000001");
-        let message = message(&request(), &rule(), MOMENT).unwrap().unwrap();
+        let message = message(&request());
         assert_eq!(std::str::from_utf8(&message.payload).unwrap(), ours);
         assert_eq!(message.subject, "s3.nbk.ObjectCreated:Put");
         let id = "a164264a-7680-4efe-9372-8c53f1f5dbca.4227.8864992342245288281/ObjectCreated:Put/cfg-nbk/670ce205";
@@ -234,7 +329,7 @@ mod tests {
     fn sixteen_leaves_the_region_empty() {
         let mut request = request();
         request.release = Release::Pacific;
-        let message = message(&request, &rule(), MOMENT).unwrap().unwrap();
+        let message = message(&request);
         let record: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
         assert_eq!(record["Records"][0]["awsRegion"], "");
         assert_eq!(record["Records"][0]["s3"]["bucket"]["arn"], "arn:aws:s3:::nbk");
@@ -252,7 +347,7 @@ mod tests {
         let mut request = request();
         request.set(Text::Key, b"a\xff\"\\\n\0b");
         request.metadata.add(b"x-amz-meta-\xfe", b"\xc3");
-        let message = message(&request, &rule(), MOMENT).unwrap().unwrap();
+        let message = message(&request);
         let record: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
         assert_eq!(record["Records"][0]["s3"]["object"]["key"], "a\u{fffd}\"\\\n\0b");
     }

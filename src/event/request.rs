@@ -205,6 +205,11 @@ impl Request {
         (!self.part && !self.bytes(named).is_empty()).then_some(operation)
     }
 
+    /// Whether it removed objects whose keys no release shows to a script.
+    pub fn is_multi_delete(&self) -> bool {
+        self.bytes(Text::RgwOp) == b"multi_object_delete" && (200..300).contains(&self.status)
+    }
+
     /// Whether, by operation, method and status alone, the rest of the request is worth reading.
     pub fn candidate(&self) -> Option<&'static Operation> {
         // postRequest runs for failed and denied requests too (rgw-lua.md 1a).

@@ -11,6 +11,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// The formats by name.
+const FORMATS: [(&str, Format); 3] = [
+    ("s3", Format::S3),
+    ("cloudevents", Format::CloudEvents),
+    ("cloudevents-structured", Format::CloudEventsStructured),
+];
+/// The encodings of keys by name.
+const KEY_ENCODINGS: [(&str, KeyEncoding); 2] = [("raw", KeyEncoding::Raw), ("aws", KeyEncoding::Aws)];
 /// How many rules a configuration can have.
 const MAX_RULES: usize = 10_000;
 /// How large a compiled pattern may be, in bytes, and how deep it may nest.
@@ -26,6 +34,28 @@ pub struct Configuration {
     pub rules: Vec<Rule>,
 }
 
+/// What the payload is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// RGW's record.
+    #[default]
+    S3,
+    /// RGW's record, and the attributes of a CloudEvent as headers.
+    CloudEvents,
+    /// A CloudEvent in JSON with RGW's record in it.
+    CloudEventsStructured,
+}
+
+/// How a key stands in the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyEncoding {
+    /// As it is, which is RGW's way.
+    #[default]
+    Raw,
+    /// As AWS does: as in a query, with `+` for a space.
+    Aws,
+}
+
 /// Which events: a bit for each of [`OPERATIONS`].
 type Events = u32;
 
@@ -38,8 +68,13 @@ pub struct Rule {
     pub opaque_data: String,
     /// The subject, a template. Default: `s3.{bucket}.{event}`.
     pub subject: Template,
+    /// What the payload is. Default: RGW's record.
+    pub format: Format,
+    /// How a key stands in the record. Default: as it is.
+    pub key_encoding: KeyEncoding,
     tenants: Vec<GlobMatcher>,
     buckets: Vec<GlobMatcher>,
+    versioned: Vec<GlobMatcher>,
     events: Events,
     prefix: Vec<u8>,
     suffix: Vec<u8>,
@@ -80,6 +115,11 @@ impl Configuration {
         }
         (Configuration { endpoint, rules }, fields.finish())
     }
+
+    /// The events that its rules ask for: the bits of the operations.
+    pub fn events(&self) -> u32 {
+        self.rules.iter().fold(0, |all, rule| all | rule.events)
+    }
 }
 
 impl Rule {
@@ -91,14 +131,23 @@ impl Rule {
         });
         let id = fields.text("id", 256).unwrap_or("rgw_nats").to_owned();
         let opaque_data = fields.text("opaque_data", 4096).unwrap_or_default().to_owned();
-        let events = events(fields);
+        let (events, versioned) = (events(fields), globs(fields, "versioned"));
+        let markers = OPERATIONS.iter().find(|operation| operation.is_marker()).map_or(0, Operation::bit);
+        if events == markers && versioned.is_empty() {
+            let text =
+                "asks for delete markers alone, which no script can tell from deletes; versioned must list the buckets";
+            fields.problem("events", text);
+        }
         let (tenants, buckets) = (globs(fields, "tenant"), globs(fields, "bucket"));
         let mut rule = Rule {
             id,
             opaque_data,
             subject,
+            format: fields.choice("format", &FORMATS),
+            key_encoding: fields.choice("key_encoding", &KEY_ENCODINGS),
             tenants,
             buckets,
+            versioned,
             events,
             prefix: Vec::new(),
             suffix: Vec::new(),
@@ -142,28 +191,31 @@ impl Rule {
         self.tags = pairs(fields, "tags");
     }
 
-    /// Whether a request that is an event of `operation` is to be notified of. All that is given must fit.
-    pub fn fits(&self, request: &Request, operation: &Operation) -> bool {
-        let one_of = |globs: &[GlobMatcher], text| {
+    /// Which event a request of `operation` is under this rule, if it is to be notified of. All that is given must fit.
+    pub fn fits(&self, request: &Request, operation: &'static Operation) -> Option<&'static Operation> {
+        let matches = |globs: &[GlobMatcher], text| {
             let text = Path::new(OsStr::from_bytes(request.bytes(text)));
-            globs.is_empty() || globs.iter().any(|glob| glob.is_match(text))
+            globs.iter().any(|glob| glob.is_match(text))
+        };
+        let one_of = |globs: &[GlobMatcher], text| globs.is_empty() || matches(globs, text);
+        let operation = match operation.as_marker() {
+            Some(marker) if request.bytes(Text::VersionId).is_empty() && matches(&self.versioned, Text::Bucket) => {
+                marker
+            }
+            _ => operation,
         };
         let key = request.bytes(Text::Key);
         let has =
             |wanted: &[(Vec<u8>, Vec<u8>)], map: &super::Map| wanted.iter().all(|pair| map.entries().contains(pair));
-        self.events & operation.bit() != 0
+        let fits = self.events & operation.bit() != 0
             && one_of(&self.buckets, Text::Bucket)
             && one_of(&self.tenants, Text::Tenant)
             && key.starts_with(&self.prefix)
             && key.ends_with(&self.suffix)
             && self.regex.as_ref().is_none_or(|regex| regex.is_match(key))
             && has(&self.metadata, &request.metadata)
-            && has(&self.tags, &request.tags)
-    }
-
-    /// Its events: the bits of the operations.
-    pub fn events(&self) -> u32 {
-        self.events
+            && has(&self.tags, &request.tags);
+        fits.then_some(operation)
     }
 }
 
@@ -172,15 +224,9 @@ fn native() -> Events {
     OPERATIONS.iter().filter(|operation| operation.is_native()).map(Operation::bit).fold(0, |all, one| all | one)
 }
 
-/// Event types that RGW knows and that no request of a client causes, or that a script can't tell.
-const UNSEEN: [&str; 6] = [
-    "ObjectLifecycle:",
-    "LifecycleExpiration:",
-    "LifecycleTransition",
-    "ObjectSynced:",
-    "Replication:",
-    "ObjectRemoved:DeleteMarkerCreated",
-];
+/// Event types that RGW knows and that no request of a client causes.
+const UNSEEN: [&str; 5] =
+    ["ObjectLifecycle:", "LifecycleExpiration:", "LifecycleTransition", "ObjectSynced:", "Replication:"];
 
 fn events(fields: &mut Fields<'_>) -> Events {
     let Some(value) = fields.value("events") else { return native() };
@@ -286,7 +332,7 @@ mod tests {
         let (configuration, problems) = read(text);
         assert_eq!(problems, Vec::<String>::new(), "{text}");
         let rule = &configuration.rules[0];
-        request.event().is_some_and(|operation| rule.fits(request, operation))
+        request.event().is_some_and(|operation| rule.fits(request, operation).is_some())
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Subjects: a template, and the escaping that makes any bytes a legal part of one, reversibly.
 
 use super::request::{Request, Text};
-use crate::error::{Code, Error};
 
 /// How long a subject may be, in bytes. A server reads at most 4,096 for the line that a subject stands in
 /// (`max_control_line`), and the line holds two sizes and a reply subject besides.
@@ -31,11 +30,22 @@ const VARIABLES: [(&str, Part); 7] = [
     ("id", Part::Id),
 ];
 
+/// How long a variable other than the key may get, in bytes; what is longer is cut.
+const MAX_VARIABLE: usize = 512;
+/// How long a key may always get, in bytes, whatever else is in the template.
+const MIN_KEY: usize = 256;
+/// What stands for the rest of a value that was cut: this, and 16 hexadecimal digits of the whole value's FNV-1a.
+const CUT: &str = "%~";
+/// How long that is, in bytes.
+const CUT_LENGTH: usize = CUT.len() + 16;
+
 /// A subject with variables in it, such as `s3.{bucket}.{event}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
     fingerprint: u32,
+    /// How often the key is in it.
+    keys: usize,
 }
 
 impl Template {
@@ -64,10 +74,19 @@ impl Template {
         // A variable is never empty when it is filled, so that any letter can stand in for it in this check.
         let sample: String = parts.iter().map(|part| if let Part::Literal(text) = part { text } else { "x" }).collect();
         check(&sample).map_err(|problem| format!("{text} {problem}"))?;
+        let keys = parts.iter().filter(|part| **part == Part::Key).count();
+        let literals: usize =
+            parts.iter().map(|part| if let Part::Literal(text) = part { text.len() } else { 0 }).sum();
+        let variables = parts.iter().filter(|part| !matches!(part, Part::Literal(_) | Part::Key)).count();
+        if literals + variables * MAX_VARIABLE + keys * MIN_KEY > MAX_SUBJECT {
+            return Err(format!(
+                "{text} can get longer than the {MAX_SUBJECT} bytes of a subject: it has too many variables"
+            ));
+        }
         // FNV-1a: short, and the same in every process and version.
         let fingerprint =
             text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        Ok(Template { parts, fingerprint })
+        Ok(Template { parts, fingerprint, keys })
     }
 
     /// A number that tells this template from others.
@@ -75,29 +94,67 @@ impl Template {
         self.fingerprint
     }
 
-    /// The subject of a request.
-    ///
-    /// # Errors
-    /// `bad_subject`, if it would be longer than 3,900 bytes.
-    pub fn fill(&self, request: &Request, event: &str, id: &str) -> Result<String, Error> {
+    /// The subject of a request. It is legal, whatever the request; a value that is too long for it is cut.
+    pub fn fill(&self, request: &Request, event: &str, id: &str) -> String {
+        let subject = self.fill_with(request, event, id, usize::MAX);
+        if subject.len() <= MAX_SUBJECT {
+            return subject;
+        }
+        let mut key = String::new();
+        escape_path(request.bytes(Text::Key), &mut key);
+        // What the rest leaves to the key; parse has seen to it that this is something.
+        let rest = subject.len().saturating_sub(key.len() * self.keys);
+        self.fill_with(request, event, id, MAX_SUBJECT.saturating_sub(rest) / self.keys.max(1))
+    }
+
+    fn fill_with(&self, request: &Request, event: &str, id: &str, max_key: usize) -> String {
         let mut subject = String::with_capacity(128);
         for part in &self.parts {
-            match part {
-                Part::Literal(text) => subject.push_str(text),
-                Part::ZoneGroup => escape(request.bytes(Text::ZoneGroup), &mut subject),
-                Part::Tenant => escape(request.bytes(Text::Tenant), &mut subject),
-                Part::Bucket => escape(request.bytes(Text::Bucket), &mut subject),
-                Part::Event => escape(event.as_bytes(), &mut subject),
-                Part::Key => escape_path(request.bytes(Text::Key), &mut subject),
-                Part::User => escape(request.bytes(Text::User), &mut subject),
-                Part::Id => escape(id.as_bytes(), &mut subject),
+            let (value, limit) = match part {
+                Part::Literal(text) => {
+                    subject.push_str(text);
+                    continue;
+                }
+                Part::Key => (request.bytes(Text::Key), max_key),
+                Part::ZoneGroup => (request.bytes(Text::ZoneGroup), MAX_VARIABLE),
+                Part::Tenant => (request.bytes(Text::Tenant), MAX_VARIABLE),
+                Part::Bucket => (request.bytes(Text::Bucket), MAX_VARIABLE),
+                Part::User => (request.bytes(Text::User), MAX_VARIABLE),
+                Part::Event => (event.as_bytes(), MAX_VARIABLE),
+                Part::Id => (id.as_bytes(), MAX_VARIABLE),
+            };
+            let start = subject.len();
+            if *part == Part::Key {
+                escape_path(value, &mut subject)
+            } else {
+                escape(value, &mut subject)
+            }
+            if subject.len() - start > limit {
+                cut(&mut subject, start + limit, value);
             }
         }
-        match check(&subject) {
-            Ok(()) => Ok(subject),
-            Err(problem) => Err(Error::new(Code::BadSubject, format!("the subject of this request {problem}"))),
-        }
+        subject
     }
+}
+
+/// Shortens a subject to `length` bytes or a little less, at the end of a letter or an escape; a mark of the value that
+/// was cut stands for the rest of it, so that different values make different subjects still. No escape looks like it.
+fn cut(subject: &mut String, length: usize, value: &[u8]) {
+    let mut end = length - CUT_LENGTH;
+    while !subject.is_char_boundary(end) {
+        end -= 1;
+    }
+    // The end must not stand within an escape, nor begin with one that is cut off.
+    let tail = subject.get(end.saturating_sub(2)..end).unwrap_or_default();
+    if let Some(place) = tail.rfind('%') {
+        end -= tail.len() - place;
+    }
+    subject.truncate(end);
+    let hash = value
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    subject.push_str(CUT);
+    subject.push_str(&format!("{hash:016X}"));
 }
 
 /// Checks a subject to publish to: tokens with dots between, none empty, no wildcards, no white space.
@@ -162,7 +219,8 @@ fn escape_path(key: &[u8], subject: &mut String) {
     escape(key.get(start..).unwrap_or_default(), subject);
 }
 
-fn percent(bytes: &[u8], subject: &mut String) {
+/// Appends bytes as `%` and two hexadecimal digits each.
+pub fn percent(bytes: &[u8], subject: &mut String) {
     for byte in bytes {
         subject.push('%');
         for digit in [byte >> 4, byte & 15] {
@@ -252,7 +310,7 @@ mod tests {
         request.set(Text::Bucket, b"my.bucket");
         request.set(Text::Key, b"a/b");
         let template = Template::parse("s3.{tenant}.{bucket}.{event}.{key}").unwrap();
-        let subject = template.fill(&request, "ObjectCreated:Put", "id").unwrap();
+        let subject = template.fill(&request, "ObjectCreated:Put", "id");
         assert_eq!(subject, "s3.-.my%2Ebucket.ObjectCreated:Put.a.b");
     }
 
@@ -275,10 +333,56 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_that_no_server_takes_is_refused() {
+    fn a_template_that_can_get_too_long_is_refused_when_read() {
+        for template in ["{key}".repeat(16), "{user}".repeat(8), format!("{}{{key}}{{key}}", "{user}".repeat(7))] {
+            let problem = Template::parse(&template).unwrap_err();
+            assert!(problem.contains("can get longer than the 3900 bytes"), "{problem}");
+        }
+        assert!(Template::parse(&"{key}".repeat(15)).is_ok());
+    }
+
+    #[test]
+    fn a_value_that_is_too_long_is_cut_and_still_differs_from_others() {
+        let template = Template::parse("s3.{bucket}.{key}.{user}").unwrap();
+        let subject = |key: &[u8]| {
+            let mut request = Request::default();
+            request.set(Text::Bucket, &[b'.'; 400]);
+            request.set(Text::User, &[b'u'; 8000]);
+            request.set(Text::Key, key);
+            template.fill(&request, "e", "i")
+        };
+        for length in [1300, 1301, 1302, 2600] {
+            for filler in [&b"\xff"[..], "ü€😀".as_bytes(), b"a/", b"%"] {
+                let key: Vec<u8> = filler.iter().copied().cycle().take(length * 3).collect();
+                let filled = subject(&key);
+                assert_eq!(check(&filled), Ok(()), "{filled}");
+                assert!(filled.len() <= MAX_SUBJECT && filled.contains(CUT));
+                // All before the mark reads back.
+                let middle = filled.strip_prefix("s3.").unwrap().split_once('.').unwrap().1.rsplit_once('.').unwrap().0;
+                if let Some((before, mark)) = middle.rsplit_once(CUT) {
+                    assert_eq!(mark.len(), 16);
+                    let read: Vec<Vec<u8>> = before
+                        .split('.')
+                        .map(|token| if token.is_empty() { Vec::new() } else { unescape(token) })
+                        .collect();
+                    assert!(
+                        key.starts_with(read.join(&b'/').strip_suffix(b"/").unwrap_or(&read.join(&b'/'))),
+                        "{before}"
+                    );
+                }
+                let mut other = key.clone();
+                other.push(b'x');
+                assert_ne!(filled, subject(&other));
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_of_1024_bytes_is_never_cut_by_the_default_template_and_a_key() {
+        let template = Template::parse("s3.{bucket}.{event}.{key}").unwrap();
         let mut request = Request::default();
-        request.set(Text::Key, &[0xff; 1400]);
-        let error = Template::parse("{key}").unwrap().fill(&request, "e", "i").unwrap_err();
-        assert_eq!(error.code(), Code::BadSubject);
+        request.set(Text::Bucket, &[b'.'; 63]);
+        request.set(Text::Key, &[0xff; 1024]);
+        assert!(!template.fill(&request, "ObjectCreated:Put", "i").contains(CUT));
     }
 }

@@ -402,8 +402,8 @@ unsafe fn entry(state: *mut lua_State, call: &mut Call, walk: &Walk) {
         }
         match ffi::lua_type(state, -2) {
             ffi::LUA_TSTRING => ffi::lua_pushvalue(state, -2),
-            // 20 gives keys as userdata that can be made into a string.
-            ffi::LUA_TUSERDATA => {
+            // 20 gives keys as userdata that can be made into a string; the emulator, which is Lua, as tables.
+            ffi::LUA_TUSERDATA | ffi::LUA_TTABLE => {
                 ffi::luaL_tolstring(state, -2, std::ptr::null_mut());
             }
             _ => return,
