@@ -79,6 +79,19 @@ e2e-all: ## end to end on all three releases
 .PHONY: test
 test: lint unit host spec e2e ## all tests, end to end on one release
 
+# How long to fuzz, in seconds.
+FUZZ_SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: ## any bytes as a configuration, FUZZ_SECONDS long (600)
+	e2e/setup.sh > /dev/null
+	[ -x $(RGW_NATS_CACHE)/tools/bin/cargo-fuzz ] || cargo install --quiet --locked --root $(RGW_NATS_CACHE)/tools cargo-fuzz
+	mkdir -p fuzz/corpus/configuration
+	# The sanitizers are the compiler's, though only a nightly one offers them.
+	PATH=$$PATH:$(RGW_NATS_CACHE)/tools/bin RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(RGW_NATS_CACHE)/fuzz-target \
+	  cargo fuzz run configuration fuzz/corpus/configuration fuzz/seeds/configuration -- \
+	  -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=4096
+
 .PHONY: bench
 bench: ## all benchmarks; writes target/bench/report.json
 	@echo "make bench comes with the benchmarks (issue 6); there are none yet" >&2; exit 1

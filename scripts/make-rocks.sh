@@ -38,7 +38,7 @@ unknown=$(git ls-files --others --exclude-standard -- src lua build.rs | tr "\n"
 [ -z "$unknown" ] || say "not in the source rock, as git does not know them yet (git add): $unknown"
 
 scripts/rockspec.sh --print > "$stage/$name-$version-1.rockspec"
-git ls-files -z -- . ':!e2e' ':!spec' ':!benches' ':!rockspecs' ':!.github' \
+git ls-files -z -- . ':!e2e' ':!spec' ':!benches' ':!fuzz' ':!rockspecs' ':!.github' \
   | while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done \
   | tar --create --null --files-from=- --transform="s|^|$name-$version/|" \
     --sort=name --owner=0 --group=0 --numeric-owner | gzip -n > "$stage/$name-$version.tar.gz"

@@ -1,0 +1,1 @@
+../../src/event.rs
