@@ -20,7 +20,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The text for when there is no memory to make one; kept in each state by [`keep_memory_error`].
-const MEMORY: &CStr = c"memory: Lua has no memory left for this call (Ceph 20: rgw_lua_max_memory_per_state)";
+const MEMORY: &CStr = c"memory: Lua has no memory left for this call";
 /// How many raising finalizers a call stands in a row.
 const MAX_FINALIZERS: usize = 100;
 /// How much of the text of somebody else's error is kept, in bytes.

@@ -57,7 +57,9 @@ unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
             pop(state);
         }
         if table(state, index, c"HTTP") {
-            text(state, -1, c"Method", call, Text::Method);
+            if call.request.bytes(Text::RgwOp) == b"get_obj" {
+                text(state, -1, c"Method", call, Text::Method);
+            }
             let Some(operation) = call.request.candidate() else { return };
             // A table may ask for anything; of files it is known what they ask for.
             let wanted = ffi::lua_type(state, 2) == ffi::LUA_TTABLE || process::is_wanted(operation);
@@ -65,14 +67,17 @@ unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
                 call.request = event::Request::default();
                 return;
             }
-            if operation.event_name() == "ObjectCreated:Put" && table(state, -1, c"Parameters") {
+            // Without a query there are no parameters; each table that is not made is half a KiB less of Lua's memory.
+            if operation.event_name() == "ObjectCreated:Put"
+                && (kind(state, index).is_empty() || has_text(state, c"QueryString"))
+                && table(state, -1, c"Parameters")
+            {
                 ffi::lua_getfield(state, -1, c"uploadId".as_ptr());
                 // RGW takes an empty one for none.
                 call.request.part = ffi::lua_type(state, -1) == ffi::LUA_TSTRING && !bytes(state, -1).is_empty();
                 ffi::lua_settop(state, -3);
             }
             if table(state, -1, c"Metadata") {
-                text(state, -1, c"x-amz-tagging", call, Text::Tagging);
                 map(state, release, call, &METADATA);
                 pop(state);
             }
@@ -99,6 +104,9 @@ unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
         if table(state, index, c"Tags") {
             map(state, release, call, &TAGS);
             pop(state);
+            if call.request.tags.is_truncated() {
+                mend_tags(state, index, call);
+            }
         }
         if table(state, index, c"Environment") {
             text(state, -1, c"aws:EpochTime", call, Text::Time);
@@ -135,12 +143,14 @@ unsafe fn release(state: *mut lua_State, index: c_int) -> Release {
             found = Release::Reef;
         }
         pop(state);
-        ffi::lua_pushstring(state, c"RGW_ABORT_REQUEST".as_ptr());
-        ffi::lua_rawget(state, -2);
-        if ffi::lua_type(state, -1) != ffi::LUA_TNIL && name.is_empty() {
-            found = Release::Tentacle;
+        if name.is_empty() {
+            ffi::lua_pushstring(state, c"RGW_ABORT_REQUEST".as_ptr());
+            if ffi::lua_rawget(state, -2) != ffi::LUA_TNIL {
+                found = Release::Tentacle;
+            }
+            pop(state);
         }
-        ffi::lua_settop(state, -3);
+        pop(state);
         found
     }
 }
@@ -261,6 +271,17 @@ unsafe fn integer(state: *mut lua_State, field: &CStr) -> i64 {
     }
 }
 
+/// Whether a field of the table on top of the stack is a string that is not empty.
+unsafe fn has_text(state: *mut lua_State, field: &CStr) -> bool {
+    // SAFETY: as for request.
+    unsafe {
+        ffi::lua_getfield(state, -1, field.as_ptr());
+        let has = ffi::lua_type(state, -1) == ffi::LUA_TSTRING && !bytes(state, -1).is_empty();
+        pop(state);
+        has
+    }
+}
+
 /// A map of a request: where its entries go, and how it is known on 20.
 struct Walk {
     kept: fn(&mut event::Request) -> &mut Map,
@@ -300,10 +321,21 @@ unsafe fn map(state: *mut lua_State, release: Release, call: &mut Call, walk: &W
         } else {
             once(state, call, walk);
         }
-        // The reader had to stop early, or could not begin. What the client sent says the same; only a put has it.
-        if walk.prefix.is_empty() {
-            call.request.mend_tags();
+    }
+}
+
+/// Where the walk over the tags had to stop early, or could not begin: what the client sent says the same; only a put has it.
+unsafe fn mend_tags(state: *mut lua_State, index: c_int, call: &mut Call) {
+    // SAFETY: as for request.
+    unsafe {
+        if table(state, index, c"HTTP") {
+            if table(state, -1, c"Metadata") {
+                text(state, -1, c"x-amz-tagging", call, Text::Tagging);
+                pop(state);
+            }
+            pop(state);
         }
+        call.request.mend_tags();
     }
 }
 

@@ -236,7 +236,7 @@ static HTTP: Table = table(
         all(c"Host", Text(c"127.0.0.1")),
         all(c"Method", Text(c"PUT")),
         all(c"URI", Text(c"/mybucket/images/2026/hello%20world.jpg")),
-        all(c"QueryString", Text(c"")),
+        all(c"QueryString", Of(|sample| Text(if sample.part { c"uploadId=u&partNumber=1" } else { c"" }))),
         all(c"Domain", Text(c"")),
     ],
 );
