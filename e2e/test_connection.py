@@ -4,38 +4,10 @@ import signal
 import statistics
 import threading
 import time
-from collections import Counter
 
 from harness import Broker, Consumer, wait_until
 from harness.cluster import script
-
-
-def put_many(cluster, count, clients, prefix="k"):
-    """PUTs by several clients at once; returns how long each took, in seconds."""
-    times = []
-
-    def work(number):
-        s3 = cluster.s3()
-        for key in range(number, count, clients):
-            start = time.perf_counter()
-            s3.put_object(Bucket="bkt", Key=f"{prefix}{key}", Body=b"x")
-            times.append(time.perf_counter() - start)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(times) == count
-    return times
-
-
-def keys_of(events):
-    return Counter(event.key for event in events)
-
-
-def each_once(count, prefix="k"):
-    return Counter(f"{prefix}{number}" for number in range(count))
+from harness.load import each_once, keys_of, put_many
 
 
 def test_a_thousand_puts_are_a_thousand_events_over_one_connection(cluster, s3, broker, consumer):

@@ -9,7 +9,7 @@ mod tls;
 
 pub use auth::Auth;
 pub use document::Document;
-pub use endpoint::{Endpoint, Server};
+pub use endpoint::{Ack, Endpoint, Overflow, Server};
 pub use fields::{Fields, Problem, refuse};
 pub use secret::Secret;
 pub use tls::Tls;

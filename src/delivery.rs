@@ -3,6 +3,8 @@
 mod connection;
 mod courier;
 mod queue;
+mod receipt;
 
 pub use connection::Connection;
 pub use courier::courier;
+pub use receipt::Receipt;

@@ -25,6 +25,10 @@ pub enum Code {
     Memory,
     /// The machine gives this process no further thread or descriptor.
     NoResources,
+    /// The stream did not take the message, or has not said so; it is sent again.
+    NotStored,
+    /// The message was given up: `time_to_live` or `max_retries` is over.
+    Expired,
     /// The server denied publishing to this subject.
     Denied,
     /// A defect of this library; nothing was accepted.
@@ -45,6 +49,8 @@ impl Code {
             Code::TooManyConnections => "too_many_connections",
             Code::Memory => "memory",
             Code::NoResources => "no_resources",
+            Code::NotStored => "not_stored",
+            Code::Expired => "expired",
             Code::Denied => "denied",
             Code::Internal => "internal",
         }

@@ -18,6 +18,7 @@ pub use subject::{Template, check as check_subject};
 use crate::error::Error;
 use crate::message::Message;
 use rule::Format;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// When an event is made, and which one it is: the two things that the record needs from outside.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +71,8 @@ pub fn message(
         Message::new(subject.clone(), headers::of(request, operation, rule, moment, omit), payload)
     };
     let mut message = form(Omit::Nothing)?;
+    message.lane = lane(request);
+    message.pattern = Some(rule.subject.pattern());
     if limit.is_none_or(|limit| message.size() > limit) {
         let (tags, metadata) = (!request.tags.entries().is_empty(), !request.metadata.entries().is_empty());
         let mut smaller = if metadata { Some(Box::new(form(Omit::Both)?)) } else { None };
@@ -79,6 +82,15 @@ pub fn message(
         message.smaller = smaller;
     }
     Ok(message)
+}
+
+/// A number for the object of a request: its messages must stay in order.
+fn lane(request: &Request) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for text in [Text::Tenant, Text::Bucket, Text::Key] {
+        request.bytes(text).hash(&mut hasher);
+    }
+    hasher.finish().max(1)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::error::{Code, Error};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// The largest payload that this library takes, in bytes: what a server can be set up to take at most (`max_payload`).
 pub const MAX_PAYLOAD: usize = 64 << 20;
@@ -17,6 +18,10 @@ pub struct Message {
     pub payload: Bytes,
     /// What to send instead where this is larger than the server takes.
     pub smaller: Option<Box<Message>>,
+    /// Messages that have this number in common go out one after another, in their order; 0 is for those that need not.
+    pub lane: u64,
+    /// A subject with wildcards that stands for this one and its like: what to ask JetStream for streams by.
+    pub pattern: Option<Arc<str>>,
 }
 
 impl Message {
@@ -32,7 +37,7 @@ impl Message {
         // A line break would end the header, and what follows would be another one.
         let clean = |text: String| if text.contains(['\r', '\n']) { text.replace(['\r', '\n'], " ") } else { text };
         let headers = headers.into_iter().map(|(name, value)| (name, clean(value))).collect();
-        Ok(Message { subject, headers, payload: Bytes::from(payload), smaller: None })
+        Ok(Message { subject, headers, payload: Bytes::from(payload), smaller: None, lane: 0, pattern: None })
     }
 
     /// What a server counts against its `max_payload`, in bytes: the payload, and the headers as the protocol writes them.

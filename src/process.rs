@@ -9,7 +9,7 @@ mod runtime;
 mod slot;
 
 use crate::config::Endpoint;
-use crate::delivery::{Connection, courier};
+use crate::delivery::{Connection, Receipt, courier};
 use crate::error::{Code, Error};
 use crate::event::{self, Configuration, Moment, Operation, Request};
 use crate::log;
@@ -22,7 +22,7 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How many endpoints can be open at a time.
 const MAX_CONNECTIONS: usize = 64;
@@ -200,7 +200,8 @@ pub fn moment() -> Moment {
 }
 
 /// Notifies of a request by a configuration: a table, or the path of a file. Both are read on another thread; the request
-/// waits a quarter of a second at most for a table that is new, and is kept until a file has been read.
+/// waits a quarter of a second at most for a table that is new, and is kept until a file has been read. Waits for the
+/// delivery as long as `wait_ms` says.
 ///
 /// # Errors
 /// `bad_argument` and `bad_config`, by the configuration; `bad_subject`, `too_large`, `queue_full`, `closed`.
@@ -229,14 +230,21 @@ pub fn notify(request: Request, source: &Value) -> Result<(), Error> {
         table.configuration(keep)?
     };
     match found {
-        Use::Now(configuration) => publish(&kept.unwrap_or_default(), moment, &configuration),
+        Use::Now(configuration) => {
+            let deadline = Instant::now() + Duration::from_millis(configuration.endpoint.wait_ms);
+            let (receipts, result) = publish(&kept.unwrap_or_default(), moment, &configuration);
+            for receipt in receipts {
+                receipt.wait(deadline.saturating_duration_since(Instant::now()));
+            }
+            result
+        }
         Use::Later => Ok(()),
     }
 }
 
 /// Publishes what has waited for its configuration; there is no one left to return an error to.
 fn publish_late(request: &Request, moment: Moment, configuration: &Configuration) {
-    if let Err(error) = publish(request, moment, configuration) {
+    if let (_, Err(error)) = publish(request, moment, configuration) {
         log::line(format_args!("{error}"));
     }
 }
@@ -246,9 +254,10 @@ pub fn is_wanted(operation: &Operation) -> bool {
     running().is_none_or(|process| process.configurations.is_wanted(operation))
 }
 
-/// Publishes what the rules of a configuration make of a request: the events of all rules, whatever becomes of each.
-fn publish(request: &Request, moment: Moment, configuration: &Configuration) -> Result<(), Error> {
-    let mut result = Ok(());
+/// Publishes what the rules of a configuration make of a request: the events of all rules, whatever becomes of each. Gives
+/// what to wait for as well.
+fn publish(request: &Request, moment: Moment, configuration: &Configuration) -> (Vec<Arc<Receipt>>, Result<(), Error>) {
+    let (mut receipts, mut result) = (Vec::new(), Ok(()));
     let mut fitted = false;
     if request.is_multi_delete() && MULTI_DELETES.fetch_add(1, Ordering::Relaxed) == 0 {
         log::line(format_args!(
@@ -263,13 +272,16 @@ fn publish(request: &Request, moment: Moment, configuration: &Configuration) -> 
             let published = connection(&configuration.endpoint).and_then(|connection| {
                 connection.publish(event::message(request, operation, rule, moment, connection.max_payload())?)
             });
-            result = result.and(published);
+            match published {
+                Ok(receipt) => receipts.extend(receipt),
+                Err(error) => result = result.and(Err(error)),
+            }
         }
     }
     if !fitted {
         IGNORED.fetch_add(1, Ordering::Relaxed);
     }
-    result
+    (receipts, result)
 }
 
 /// All that is known, without a secret, as `status()` shows it.

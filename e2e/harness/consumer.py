@@ -73,6 +73,9 @@ class Consumer:
         """Makes a JetStream stream."""
         self._run(self._client.jetstream().add_stream(name=name, subjects=list(subjects), **options))
 
+    def delete_stream(self, name):
+        self._run(self._client.jetstream().delete_stream(name))
+
     def stream_count(self, name):
         """How many messages a stream has."""
         return self._run(self._client.jetstream().stream_info(name)).state.messages

@@ -92,6 +92,32 @@ impl fmt::Debug for Server {
     }
 }
 
+/// When a message counts as delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ack {
+    /// When the broker says so: a stream's acknowledgement, or a round trip where no stream takes it.
+    #[default]
+    Broker,
+    /// When it is handed to the connection.
+    None,
+}
+
+/// What happens to a message for which there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// The oldest that are not in flight make room.
+    DropOldest,
+    /// Its request waits for room, and it is refused if there is none in time.
+    Block,
+}
+
+/// The choices of `overflow` by name.
+const OVERFLOWS: [(&str, Overflow); 3] =
+    [("reject", Overflow::Reject), ("drop_oldest", Overflow::DropOldest), ("block", Overflow::Block)];
+
 /// All that tells one connection from another. Two equal endpoints share one connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
@@ -113,6 +139,24 @@ pub struct Endpoint {
     pub ack_timeout_ms: u64,
     /// A connection that no one has used for so long is closed, in milliseconds. Default 600,000; 0 is never.
     pub idle_timeout_ms: u64,
+    /// When a message counts as delivered. Default: when the broker has it.
+    pub ack: Ack,
+    /// The stream that must take each message; none is any stream there is for its subject, or none.
+    pub stream: Option<String>,
+    /// After how many seconds a message that was not delivered is given up; 0, the default, is never. RGW's
+    /// `time_to_live`.
+    pub time_to_live: u64,
+    /// After how many further attempts that came to nothing it is; 0, the default, is never. RGW's `max_retries`.
+    pub max_retries: u64,
+    /// How many seconds lie between attempts; 0, the default, is from 100 ms on, twice as long each time, up to 4 s. RGW's
+    /// `retry_sleep_duration`.
+    pub retry_sleep_duration: u64,
+    /// What happens to a message for which there is no room. Default: it is refused.
+    pub overflow: Overflow,
+    /// How long a request waits for room where `overflow` is `block`, in milliseconds. Default 100.
+    pub block_ms: u64,
+    /// How long a request waits for its message to be delivered, in milliseconds. Default 0.
+    pub wait_ms: u64,
     /// How long the end of the process may wait for messages to leave, in milliseconds. Default 2,000.
     pub exit_timeout_ms: u64,
 }
@@ -135,6 +179,14 @@ impl Endpoint {
             connect_timeout_ms: fields.integer("connect_timeout_ms", 10..=300_000, 5_000),
             ack_timeout_ms: fields.integer("ack_timeout_ms", 10..=300_000, 5_000),
             idle_timeout_ms: fields.integer("idle_timeout_ms", 0..=86_400_000, 600_000),
+            ack: fields.choice("ack", &[("broker", Ack::Broker), ("none", Ack::None)]),
+            stream: stream(fields),
+            time_to_live: fields.integer("time_to_live", 0..=31_536_000, 0),
+            max_retries: fields.integer("max_retries", 0..=1_000_000, 0),
+            retry_sleep_duration: fields.integer("retry_sleep_duration", 0..=86_400, 0),
+            overflow: fields.choice("overflow", &OVERFLOWS),
+            block_ms: fields.integer("block_ms", 0..=10_000, 100),
+            wait_ms: fields.integer("wait_ms", 0..=10_000, 0),
             exit_timeout_ms: fields.integer("exit_timeout_ms", 0..=60_000, 2_000),
         }
     }
@@ -211,6 +263,15 @@ fn read_servers(value: Option<&Value>, fields: &mut Fields<'_>) -> Vec<Server> {
         fields.problem("url", "can't list ws:// and wss:// servers with nats:// and tls:// ones");
     }
     servers
+}
+
+/// The name of a stream; which letters it can have is JetStream's rule.
+fn stream(fields: &mut Fields<'_>) -> Option<String> {
+    let name = fields.text("stream", 255)?;
+    if name.is_empty() || name.contains(['.', '*', '>', '/', '\\']) || name.contains(char::is_whitespace) {
+        fields.problem("stream", "must be the name of a stream: no dots, wildcards, slashes and white space");
+    }
+    Some(name.to_owned())
 }
 
 /// One login at a time, and none in clear text unless that is allowed.

@@ -1,14 +1,15 @@
 //! One endpoint's queue and state: what Lua hands messages to, and what the courier works on.
 
-use super::queue::Queue;
-use crate::config::{Endpoint, Server};
-use crate::error::Error;
+use super::queue::{Bounds, Entry, Queue};
+use super::receipt::Receipt;
+use crate::config::{Endpoint, Overflow, Server};
+use crate::error::{Code, Error};
 use crate::log;
 use crate::message::Message;
-use crate::transport::Observer;
+use crate::transport::{Observer, Outcome};
 use crate::value::Value;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -19,6 +20,10 @@ const MAX_TOLD: usize = 5;
 const ANY_TROUBLE: Duration = Duration::from_secs(1);
 /// How many of the last lines are kept to know the same one again.
 const MAX_KEPT: usize = 50;
+/// How long lies between the first attempts to deliver a message, if nothing else is wanted; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const LAST_PAUSE: Duration = Duration::from_secs(4);
 /// How much of a server's error is kept, in characters.
 const MAX_TROUBLE: usize = 300;
 
@@ -35,6 +40,8 @@ struct State {
 pub struct Connection {
     endpoint: Endpoint,
     queue: Mutex<Queue>,
+    /// Rung when messages have left the queue.
+    room: Condvar,
     ready: Notify,
     empty: Notify,
     state: Mutex<State>,
@@ -45,6 +52,8 @@ pub struct Connection {
     delivered: AtomicU64,
     redelivered: AtomicU64,
     refused: AtomicU64,
+    dropped: AtomicU64,
+    retried: AtomicU64,
 }
 
 /// A panic elsewhere must not take the queue with it: what a lock guards here is consistent after each statement.
@@ -58,6 +67,7 @@ impl Connection {
         Connection {
             endpoint,
             queue: Mutex::default(),
+            room: Condvar::new(),
             ready: Notify::new(),
             empty: Notify::new(),
             state: Mutex::default(),
@@ -67,6 +77,8 @@ impl Connection {
             delivered: AtomicU64::new(0),
             redelivered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
         }
     }
 
@@ -75,21 +87,22 @@ impl Connection {
         &self.endpoint
     }
 
-    /// Accepts a message: it is in memory, and will be delivered unless the process ends first. Does not block.
+    /// Accepts a message: it is in memory, and will be delivered unless the process ends first. Waits for room where
+    /// `overflow` is `block`, `block_ms` at most; does not block otherwise. Gives what to wait for where `wait_ms` wants
+    /// that.
     ///
     /// # Errors
     /// `queue_full`, `too_large`, `closed`.
-    pub fn publish(&self, message: Message) -> Result<(), Error> {
-        let bound = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        let (messages, bytes) = (bound(self.endpoint.max_pending), bound(self.endpoint.max_pending_bytes));
-        let pushed = lock(&self.queue).push(message, messages, bytes);
+    pub fn publish(&self, message: Message) -> Result<Option<Arc<Receipt>>, Error> {
+        let receipt = (self.endpoint.wait_ms != 0).then(|| Arc::new(Receipt::default()));
+        let pushed = self.push(Entry::new(message, receipt.clone()));
         match pushed {
             Ok(first) => {
                 self.accepted.fetch_add(1, Ordering::Relaxed);
                 if first {
                     self.ready.notify_one();
                 }
-                Ok(())
+                Ok(receipt)
             }
             Err(error) => {
                 self.rejected.fetch_add(1, Ordering::Relaxed);
@@ -99,42 +112,159 @@ impl Connection {
         }
     }
 
+    /// Puts an entry into the queue. Says whether someone must be woken for it.
+    fn push(&self, mut entry: Entry) -> Result<bool, Error> {
+        let bound = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        let bounds = Bounds {
+            messages: bound(self.endpoint.max_pending),
+            bytes: bound(self.endpoint.max_pending_bytes),
+            drop_oldest: self.endpoint.overflow == Overflow::DropOldest,
+        };
+        let patience = if self.endpoint.overflow == Overflow::Block { self.endpoint.block_ms } else { 0 };
+        let deadline = Instant::now() + Duration::from_millis(patience);
+        let mut queue = lock(&self.queue);
+        loop {
+            match queue.push(entry, bounds) {
+                Ok(pushed) => {
+                    drop(queue);
+                    self.give_up(&pushed.dropped);
+                    return Ok(pushed.first);
+                }
+                Err(refused) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if refused.1.code() != Code::QueueFull || left.is_zero() {
+                        return Err(refused.1);
+                    }
+                    entry = refused.0;
+                    let waited = self.room.wait_timeout(queue, left);
+                    queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+        }
+    }
+
+    /// Notes that messages had to make room for others.
+    fn give_up(&self, dropped: &[Entry]) {
+        if let Some(first) = dropped.first() {
+            self.dropped.fetch_add(u64::try_from(dropped.len()).unwrap_or_default(), Ordering::Relaxed);
+            let subject = &first.message.subject;
+            self.trouble(&format!("queue_full: a message to {subject} is lost: the oldest make room for new ones"));
+        }
+        dropped.iter().filter_map(|entry| entry.receipt.as_ref()).for_each(|receipt| receipt.end());
+    }
+
     /// The largest message that the server takes, or took when the connection was last up, in bytes.
     pub fn max_payload(&self) -> Option<usize> {
         Some(self.max_payload.load(Ordering::Relaxed)).filter(|limit| *limit != 0)
     }
 
     /// The messages that go next, as soon as there are any.
-    pub(super) async fn take(&self, limit: usize) -> Vec<Message> {
+    pub(super) async fn take(&self, limit: usize) -> Vec<Entry> {
         loop {
-            let batch = lock(&self.queue).take(limit);
+            let now = Instant::now();
+            let (batch, due) = {
+                let mut queue = lock(&self.queue);
+                (queue.take(limit, now), queue.due())
+            };
             if !batch.is_empty() {
                 return batch;
             }
-            self.ready.notified().await;
+            match due {
+                // At least a millisecond, which is how finely the runtime's clock divides time.
+                Some(due) => {
+                    let wait = due.saturating_duration_since(now).max(Duration::from_millis(1));
+                    let _ = tokio::time::timeout(wait, self.ready.notified()).await;
+                }
+                None => self.ready.notified().await,
+            }
         }
     }
 
-    /// Notes what became of a batch: all of it is with the server but what was refused, which is lost and logged.
-    pub(super) fn done(&self, batch: &[Message], refused: &[(usize, Error)]) {
-        for (_, error) in refused {
-            self.trouble(&format!("a message is lost: {error}"));
+    /// Notes what became of messages that were taken.
+    pub(super) fn settle(&self, ended: impl IntoIterator<Item = (Entry, Outcome)>) {
+        let now = Instant::now();
+        let mut queue = lock(&self.queue);
+        let mut troubles = Vec::new();
+        for (mut entry, outcome) in ended {
+            let lost = match outcome {
+                // Who awaits a stream's word does not come here with it.
+                Outcome::Delivered | Outcome::Awaited(_) => {
+                    self.delivered.fetch_add(1, Ordering::Relaxed);
+                    None
+                }
+                Outcome::Never(error) => Some(error),
+                Outcome::Again(error) => {
+                    entry.attempts = entry.attempts.saturating_add(1);
+                    match self.expired(&entry, now, &error) {
+                        None => {
+                            self.retried.fetch_add(1, Ordering::Relaxed);
+                            troubles.push(error.to_string());
+                            let due = now + self.pause(entry.attempts);
+                            queue.put_off(entry, due);
+                            continue;
+                        }
+                        expired => expired,
+                    }
+                }
+            };
+            if let Some(error) = lost {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                troubles.push(format!("a message is lost: {error}"));
+            }
+            queue.done(&entry);
+            if let Some(receipt) = &entry.receipt {
+                receipt.end();
+            }
         }
-        let delivered = batch.len().saturating_sub(refused.len());
-        self.refused.fetch_add(u64::try_from(refused.len()).unwrap_or_default(), Ordering::Relaxed);
-        self.delivered.fetch_add(u64::try_from(delivered).unwrap_or_default(), Ordering::Relaxed);
-        let pending = {
-            let mut queue = lock(&self.queue);
-            queue.done(batch);
-            queue.pending().0
-        };
+        let pending = queue.pending().0;
+        drop(queue);
+        self.room.notify_all();
+        for trouble in troubles {
+            self.trouble(&trouble);
+        }
         if pending == 0 {
             self.empty.notify_waiters();
         }
     }
 
+    /// Why a message is given up that came to nothing once more, if it is.
+    fn expired(&self, entry: &Entry, now: Instant, last: &Error) -> Option<Error> {
+        let (seconds, retries) = (self.endpoint.time_to_live, self.endpoint.max_retries);
+        let age = now.saturating_duration_since(entry.accepted);
+        let over = if seconds != 0 && age >= Duration::from_secs(seconds) {
+            format!("time_to_live of {seconds} s is over")
+        } else if retries != 0 && u64::from(entry.attempts) > retries {
+            format!("max_retries of {retries} is over")
+        } else {
+            return None;
+        };
+        Some(Error::new(Code::Expired, format!("{over}; the last reason: {last}")))
+    }
+
+    /// Gives those messages up that are older than `time_to_live`, while there is no connection.
+    pub(super) fn expire(&self) {
+        if self.endpoint.time_to_live == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let none = Error::new(Code::NotStored, "there is no connection");
+        let old = lock(&self.queue).take_older(|entry| self.expired(entry, now, &none).is_some());
+        self.settle(old.into_iter().map(|entry| {
+            let outcome = self.expired(&entry, now, &none).map_or(Outcome::Again(none.clone()), Outcome::Never);
+            (entry, outcome)
+        }));
+    }
+
+    /// How long lies between attempts to deliver a message.
+    fn pause(&self, attempts: u32) -> Duration {
+        match self.endpoint.retry_sleep_duration {
+            0 => FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1).min(16))).min(LAST_PAUSE),
+            seconds => Duration::from_secs(seconds),
+        }
+    }
+
     /// Takes messages back that could not be confirmed; they go first, and are delivered once more.
-    pub(super) fn put_back(&self, batch: Vec<Message>) {
+    pub(super) fn put_back(&self, batch: Vec<Entry>) {
         self.redelivered.fetch_add(u64::try_from(batch.len()).unwrap_or_default(), Ordering::Relaxed);
         lock(&self.queue).put_back(batch);
     }
@@ -215,7 +345,9 @@ impl Connection {
             ("delivered", count(&self.delivered)),
             ("redelivered", count(&self.redelivered)),
             ("rejected", count(&self.rejected)),
+            ("retried", count(&self.retried)),
             ("refused", count(&self.refused)),
+            ("dropped", count(&self.dropped)),
             ("last_error", state.trouble.as_str().into()),
         ])
     }
@@ -233,6 +365,77 @@ impl Observer for Connection {
 mod tests {
     use super::*;
 
+    fn connection(options: &[(&str, Value)]) -> Connection {
+        let options = Value::Table(options.iter().map(|(key, value)| ((*key).into(), value.clone())).collect());
+        Connection::new(Endpoint::from_arguments(&Value::from("nats://h:1"), &options).unwrap())
+    }
+
+    fn message() -> Message {
+        Message::new("s".into(), Vec::new(), vec![1]).unwrap()
+    }
+
+    fn again() -> Outcome {
+        Outcome::Again(Error::new(Code::NotStored, "x"))
+    }
+
+    fn try_once(connection: &Connection, outcome: Outcome) -> usize {
+        let batch = lock(&connection.queue).take(10, Instant::now() + Duration::from_secs(3600));
+        let count = batch.len();
+        connection.settle(batch.into_iter().map(|entry| (entry, outcome.clone())));
+        count
+    }
+
+    #[test]
+    fn retries_end_by_number_and_by_age_and_never_by_default() {
+        let number = |connection: &Connection| (connection.is_pending(), connection.refused.load(Ordering::Relaxed));
+        let endless = connection(&[]);
+        endless.publish(message()).unwrap();
+        for _ in 0..100 {
+            assert_eq!(try_once(&endless, again()), 1);
+        }
+        assert_eq!(number(&endless), (true, 0));
+        let limited = connection(&[("max_retries", Value::Integer(2))]);
+        limited.publish(message()).unwrap();
+        assert_eq!((0..9).map(|_| try_once(&limited, again())).sum::<usize>(), 3, "the first attempt and two more");
+        assert_eq!(number(&limited), (false, 1));
+        let aged = connection(&[("time_to_live", Value::Integer(1))]);
+        aged.publish(message()).unwrap();
+        aged.expire();
+        assert_eq!(number(&aged), (true, 0));
+        let mut old = lock(&aged.queue).take(1, Instant::now());
+        old[0].accepted = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        aged.put_back(old);
+        aged.expire();
+        assert_eq!(number(&aged), (false, 1));
+    }
+
+    #[test]
+    fn pauses_grow_unless_one_is_given() {
+        let pauses = |connection: &Connection| [1, 2, 3, 30].map(|attempts| connection.pause(attempts).as_millis());
+        assert_eq!(pauses(&connection(&[])), [100, 200, 400, 4000]);
+        assert_eq!(pauses(&connection(&[("retry_sleep_duration", Value::Integer(2))])), [2000; 4]);
+    }
+
+    #[test]
+    fn a_request_waits_for_room_and_for_delivery_so_long_and_no_longer() {
+        let options =
+            [("max_pending", Value::Integer(1)), ("overflow", "block".into()), ("wait_ms", Value::Integer(50))];
+        let connection = Arc::new(connection(&options));
+        // Nobody delivers: it is accepted all the same.
+        connection.publish(message()).unwrap().unwrap().wait(Duration::from_millis(1));
+        assert_eq!(connection.publish(message()).unwrap_err().code(), Code::QueueFull);
+        let other = connection.clone();
+        let waiting = std::thread::spawn(move || other.publish(message()));
+        while try_once(&connection, Outcome::Delivered) == 0 || connection.delivered.load(Ordering::Relaxed) < 2 {
+            if waiting.is_finished() {
+                break;
+            }
+        }
+        let receipt = waiting.join().unwrap().unwrap().unwrap();
+        try_once(&connection, Outcome::Delivered);
+        receipt.wait(Duration::from_secs(60));
+    }
+
     #[test]
     fn status_counts_and_hides_secrets() {
         let options =
@@ -240,7 +443,7 @@ mod tests {
         let endpoint = Endpoint::from_arguments(&Value::from("nats://u:hunter2@h:1"), &options).unwrap();
         let connection = Connection::new(endpoint);
         let message = Message::new("s".into(), Vec::new(), vec![1]).unwrap();
-        assert_eq!(connection.publish(message.clone()), Ok(()));
+        assert!(connection.publish(message.clone()).is_ok());
         assert!(connection.publish(message).is_err());
         let status = format!("{:?}", connection.status());
         assert!(!status.contains("hunter2"));

@@ -1,10 +1,12 @@
 //! Carries messages from a connection's queue to the broker until they are confirmed.
 
 use super::Connection;
-use super::queue::BATCH;
+use super::queue::{BATCH, Entry};
 use crate::config::Server;
 use crate::error::{Code, Error};
-use crate::transport::{Link, Observer};
+use crate::message::Message;
+use crate::transport::{Interrupted, Link, Observer, Outcome, Streams};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -17,6 +19,8 @@ const LAST_DELAY: Duration = Duration::from_secs(4);
 const SUSPICIOUS: usize = 3;
 /// A connection that has held so long was a good one, even if nothing was sent over it.
 const GOOD: Duration = Duration::from_secs(10);
+/// How many messages streams may be to acknowledge at a time.
+const MAX_AWAITED: usize = 8192;
 /// How many servers are kept, those that servers tell of included.
 const MAX_SERVERS: usize = 64;
 
@@ -51,50 +55,74 @@ async fn carry(
     retire: &impl Fn(&Arc<Connection>) -> bool,
 ) -> End {
     let idle = Duration::from_millis(connection.endpoint().idle_timeout_ms);
+    let patience = Duration::from_millis(connection.endpoint().ack_timeout_ms);
     let mut since = Instant::now();
-    loop {
+    // What streams are to acknowledge, in the order in which it was sent, and until when.
+    let mut awaited: BTreeMap<u64, (Entry, Instant)> = BTreeMap::new();
+    let end = loop {
         let wait = if idle.is_zero() { GOOD } else { idle.saturating_sub(since.elapsed()) };
-        let batch = tokio::select! {
-            batch = connection.take(route.batch) => batch,
-            () = link.lost() => return End::Lost,
+        let first = awaited.first_key_value().map(|(_, (_, deadline))| *deadline);
+        let wait = first.map_or(wait, |deadline| wait.min(deadline.saturating_duration_since(Instant::now())));
+        tokio::select! {
+            batch = connection.take(route.batch), if awaited.len() < MAX_AWAITED => {
+                let messages: Vec<&Message> = batch.iter().map(|entry| &entry.message).collect();
+                let carefully = route.breaks >= SUSPICIOUS && batch.len() == 1;
+                match link.deliver(&messages, &mut route.streams, carefully).await {
+                    Ok(outcomes) => {
+                        let deadline = Instant::now() + patience;
+                        let mut ended = Vec::with_capacity(batch.len());
+                        for (entry, outcome) in batch.into_iter().zip(outcomes) {
+                            match outcome {
+                                Outcome::Awaited(serial) => _ = awaited.insert(serial, (entry, deadline)),
+                                outcome => ended.push((entry, outcome)),
+                            }
+                        }
+                        connection.settle(ended);
+                        (route.failures, route.breaks) = (0, 0);
+                        route.batch = route.batch.saturating_mul(2).min(BATCH);
+                    }
+                    Err(interrupted) => {
+                        route.interrupted(connection, batch, interrupted);
+                        break End::Lost;
+                    }
+                }
+                since = Instant::now();
+            }
+            answers = link.answers() => {
+                let Some(answers) = answers else { break End::Lost };
+                let of = |(serial, outcome)| awaited.remove(&serial).map(|(entry, _)| (entry, outcome));
+                connection.settle(answers.into_iter().filter_map(of).collect::<Vec<_>>());
+                since = Instant::now();
+            }
             () = tokio::time::sleep(wait) => {
-                if !idle.is_zero() && since.elapsed() >= idle {
+                overdue(connection, link, &mut awaited);
+                if !idle.is_zero() && awaited.is_empty() && since.elapsed() >= idle {
                     if retire(connection) {
-                        return End::Retired;
+                        break End::Retired;
                     }
                     since = Instant::now();
                 }
-                continue;
-            }
-        };
-        let carefully = route.breaks >= SUSPICIOUS && batch.len() == 1;
-        match link.deliver(&batch, carefully).await {
-            Ok(refused) => {
-                connection.done(&batch, &refused);
-                (route.failures, route.breaks) = (0, 0);
-                route.batch = route.batch.saturating_mul(2).min(BATCH);
-            }
-            Err(interrupted) => {
-                match interrupted.culprit {
-                    // Found: without it the others can go on.
-                    Some(said) if batch.len() == 1 => {
-                        let text = format!("the server ends the connection for a message: {said}");
-                        connection.done(&batch, &[(0, Error::new(Code::TooLarge, text))]);
-                    }
-                    said => {
-                        route.breaks = route.breaks.saturating_add(1);
-                        if said.is_some() || route.breaks >= SUSPICIOUS {
-                            route.breaks = route.breaks.max(SUSPICIOUS);
-                            route.batch = (batch.len() / 2).max(1);
-                        }
-                        connection.put_back(batch);
-                    }
-                }
-                return End::Lost;
             }
         }
-        since = Instant::now();
+    };
+    // Nobody will say what has become of these.
+    connection.put_back(awaited.into_values().map(|(entry, _)| entry).collect());
+    end
+}
+
+/// Gives up waiting for what streams have not acknowledged in time. They may have it all the same; it is sent again, and they
+/// know it by its id.
+fn overdue(connection: &Connection, link: &mut Link, awaited: &mut BTreeMap<u64, (Entry, Instant)>) {
+    let now = Instant::now();
+    let mut late = Vec::new();
+    while let Some(first) = awaited.first_entry().filter(|first| first.get().1 <= now) {
+        let (serial, (entry, _)) = first.remove_entry();
+        link.forget(&Outcome::Awaited(serial));
+        let (subject, patience) = (&entry.message.subject, connection.endpoint().ack_timeout_ms);
+        let error = Error::new(Code::NotStored, format!("{subject}: no acknowledgement for {patience} ms"));
+        late.push((entry, Outcome::Again(error)));
     }
+    connection.settle(late);
 }
 
 /// The servers to try, and how it went so far.
@@ -107,11 +135,14 @@ struct Route {
     breaks: usize,
     /// How many messages go in one batch; fewer while one is looked for that the server does not take.
     batch: usize,
+    /// What is known of JetStream's streams.
+    streams: Streams,
 }
 
 impl Route {
     fn new(connection: &Connection) -> Route {
-        Route { servers: connection.endpoint().servers.clone(), next: 0, failures: 0, breaks: 0, batch: BATCH }
+        let servers = connection.endpoint().servers.clone();
+        Route { servers, next: 0, failures: 0, breaks: 0, batch: BATCH, streams: Streams::default() }
     }
 
     /// Connects to one of the servers, in turn, for ever; none when no one needs the connection any more.
@@ -139,8 +170,29 @@ impl Route {
                 }
                 Err(problem) => connection.trouble(&problem),
             }
+            connection.expire();
             if !idle.is_zero() && since.elapsed() >= idle && retire(connection) {
                 return None;
+            }
+        }
+    }
+
+    /// Takes a batch back whose connection broke, and looks for the message that broke it, if it was one.
+    fn interrupted(&mut self, connection: &Connection, batch: Vec<Entry>, interrupted: Interrupted) {
+        match interrupted.culprit {
+            // Found: without it the others can go on.
+            Some(said) if batch.len() == 1 => {
+                let text = format!("the server ends the connection for a message: {said}");
+                let outcome = Outcome::Never(Error::new(Code::TooLarge, text));
+                connection.settle(batch.into_iter().map(|entry| (entry, outcome.clone())));
+            }
+            said => {
+                self.breaks = self.breaks.saturating_add(1);
+                if said.is_some() || self.breaks >= SUSPICIOUS {
+                    self.breaks = self.breaks.max(SUSPICIOUS);
+                    self.batch = (batch.len() / 2).max(1);
+                }
+                connection.put_back(batch);
             }
         }
     }

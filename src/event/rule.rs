@@ -127,7 +127,7 @@ impl Rule {
         let subject = fields.text("subject", 1024).unwrap_or("s3.{bucket}.{event}");
         let subject = Template::parse(subject).unwrap_or_else(|problem| {
             fields.problem("subject", problem);
-            Template::default()
+            Template::none()
         });
         let id = fields.text("id", 256).unwrap_or("rgw_nats").to_owned();
         let opaque_data = fields.text("opaque_data", 4096).unwrap_or_default().to_owned();

@@ -1,6 +1,7 @@
 //! Subjects: a template, and the escaping that makes any bytes a legal part of one, reversibly.
 
 use super::request::{Request, Text};
+use std::sync::Arc;
 
 /// How long a subject may be, in bytes. A server reads at most 4,096 for the line that a subject stands in
 /// (`max_control_line`), and the line holds two sizes and a reply subject besides.
@@ -40,12 +41,13 @@ const CUT: &str = "%~";
 const CUT_LENGTH: usize = CUT.len() + 16;
 
 /// A subject with variables in it, such as `s3.{bucket}.{event}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
     fingerprint: u32,
     /// How often the key is in it.
     keys: usize,
+    pattern: Arc<str>,
 }
 
 impl Template {
@@ -86,12 +88,22 @@ impl Template {
         // FNV-1a: short, and the same in every process and version.
         let fingerprint =
             text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        Ok(Template { parts, fingerprint, keys })
+        Ok(Template { pattern: pattern(&parts).into(), parts, fingerprint, keys })
+    }
+
+    /// One that makes an empty subject, to go on with where none could be read.
+    pub fn none() -> Template {
+        Template { parts: Vec::new(), fingerprint: 0, keys: 0, pattern: "".into() }
     }
 
     /// A number that tells this template from others.
     pub fn fingerprint(&self) -> u32 {
         self.fingerprint
+    }
+
+    /// A subject with wildcards that all subjects of this template match.
+    pub fn pattern(&self) -> Arc<str> {
+        self.pattern.clone()
     }
 
     /// The subject of a request. It is legal, whatever the request; a value that is too long for it is cut.
@@ -135,6 +147,27 @@ impl Template {
         }
         subject
     }
+}
+
+/// The template with `*` for each token that has a variable in it, and `>` from the key on, which can be any number of them.
+fn pattern(parts: &[Part]) -> String {
+    let marked: String = parts
+        .iter()
+        .map(|part| match part {
+            Part::Literal(text) => text.as_str(),
+            Part::Key => ">",
+            _ => "*",
+        })
+        .collect();
+    let mut tokens = Vec::new();
+    for token in marked.split('.') {
+        if token.contains('>') {
+            tokens.push(">");
+            break;
+        }
+        tokens.push(if token.contains('*') { "*" } else { token });
+    }
+    tokens.join(".")
 }
 
 /// Shortens a subject to `length` bytes or a little less, at the end of a letter or an escape; a mark of the value that
@@ -312,6 +345,19 @@ mod tests {
         let template = Template::parse("s3.{tenant}.{bucket}.{event}.{key}").unwrap();
         let subject = template.fill(&request, "ObjectCreated:Put", "id");
         assert_eq!(subject, "s3.-.my%2Ebucket.ObjectCreated:Put.a.b");
+    }
+
+    #[test]
+    fn a_pattern_stands_for_all_subjects_of_a_template() {
+        for (template, pattern) in [
+            ("s3.{bucket}.{event}", "s3.*.*"),
+            ("s3.x{bucket}y.events", "s3.*.events"),
+            ("s3.{bucket}.{key}.{user}", "s3.*.>"),
+            ("a.b{key}.c", "a.>"),
+            ("audit", "audit"),
+        ] {
+            assert_eq!(&*Template::parse(template).unwrap().pattern(), pattern);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::process;
 use crate::value::Value;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// A script's hold on a connection, which it shares with all others.
 struct Client {
@@ -91,7 +92,9 @@ impl Function for Publish {
                 return Err(Error::new(Code::BadArgument, text));
             }
         };
-        connection.publish(Message::new(subject, headers, payload)?)?;
+        if let Some(receipt) = connection.publish(Message::new(subject, headers, payload)?)? {
+            receipt.wait(Duration::from_millis(connection.endpoint().wait_ms));
+        }
         Ok(Value::Boolean(true))
     }
 }

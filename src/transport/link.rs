@@ -9,15 +9,16 @@
 //! second time (see [`options`]), and whoever holds it makes a new link.
 
 use super::login::Login;
+use super::streams::{self, Reply, Streams};
 use super::tls;
-use crate::config::{Auth, Endpoint, Server};
+use crate::config::{Ack, Auth, Endpoint, Server};
 use crate::error::{Code, Error};
 use crate::message::Message;
 use async_nats::connection::State;
 use async_nats::rustls::ClientConfig;
-use async_nats::{AuthError, Client, ConnectOptions, Event, HeaderMap, Subscriber};
+use async_nats::{AuthError, Client, ConnectOptions, Event, HeaderMap, StatusCode, Subscriber};
 use futures_util::StreamExt;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -32,6 +33,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_millis(20);
 /// How long a server takes to say that it does not take a message, where that is waited for.
 const VERDICT: Duration = Duration::from_millis(250);
+/// What a mark has as its last token, where the acknowledgement of a message has a number.
+const MARK: &str = "mark";
 /// How many denied subjects of one batch are told apart.
 const MAX_DENIED: usize = 1000;
 /// What a server says, in lower case, before it ends a connection for something that we have sent.
@@ -53,28 +56,49 @@ pub struct Interrupted {
 
 /// What async-nats' callbacks tell the link.
 #[derive(Default)]
-struct Signals {
-    changed: Notify,
+pub(super) struct Signals {
+    pub(super) changed: Notify,
     inbox: OnceLock<String>,
     ended: AtomicBool,
     unconfirmable: AtomicBool,
     culprit: Mutex<Option<String>>,
-    denied: Mutex<HashSet<String>>,
+    pub(super) denied: Mutex<HashSet<String>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is with the server: in a stream, if one takes it.
+    Delivered,
+    /// No stream has it yet; it must be sent again, with the same id.
+    Again(Error),
+    /// It is lost: nothing will make the server take it.
+    Never(Error),
+    /// It is with the server, and a stream is to say that it has it: see [`Link::answers`], which has this number then.
+    Awaited(u64),
 }
 
 /// A connection that is up, or was.
 pub struct Link {
-    client: Client,
+    pub(super) client: Client,
     inbox: String,
+    /// What comes in under the inbox: our own marks, and the acknowledgements of streams.
     echoes: Subscriber,
-    marker: u64,
+    /// The number of the last mark, or message that is to be acknowledged.
+    serial: u64,
+    /// The messages that streams are to acknowledge, by their numbers, with the subject of each.
+    awaited: HashMap<u64, String>,
+    /// What has become of some of them.
+    answers: Vec<(u64, Outcome)>,
+    pub(super) ack: Ack,
+    pub(super) stream: Option<String>,
     ack_timeout: Duration,
-    signals: Arc<Signals>,
-    observer: Weak<dyn Observer>,
+    pub(super) signals: Arc<Signals>,
+    pub(super) observer: Weak<dyn Observer>,
 }
 
 impl Link {
@@ -101,9 +125,21 @@ impl Link {
         let client = options.connect(server.address()).await.map_err(|error| format!("{server}: {error}"))?;
         let inbox = client.new_inbox();
         let _ = signals.inbox.set(inbox.clone());
-        let echoes = client.subscribe(inbox.clone()).await.map_err(|error| format!("{server}: {error}"))?;
+        let echoes = client.subscribe(format!("{inbox}.*")).await.map_err(|error| format!("{server}: {error}"))?;
         let ack_timeout = Duration::from_millis(endpoint.ack_timeout_ms);
-        Ok(Link { client, inbox, echoes, marker: 0, ack_timeout, signals, observer })
+        Ok(Link {
+            client,
+            inbox,
+            echoes,
+            serial: 0,
+            awaited: HashMap::new(),
+            answers: Vec::new(),
+            ack: endpoint.ack,
+            stream: endpoint.stream.clone(),
+            ack_timeout,
+            signals,
+            observer,
+        })
     }
 
     /// The name of the server.
@@ -122,53 +158,110 @@ impl Link {
     }
 
     /// Whether the connection is lost.
-    fn is_lost(&self) -> bool {
+    pub(super) fn is_lost(&self) -> bool {
         self.signals.ended.load(Ordering::Relaxed) || self.client.connection_state() != State::Connected
     }
 
-    /// Waits until the connection is lost. May be dropped at any time.
-    pub async fn lost(&self) {
+    /// Waits until the connection is lost.
+    async fn lost(&self) {
         while !self.is_lost() {
             let _ = tokio::time::timeout(LOOK_AGAIN, self.signals.changed.notified()).await;
         }
     }
 
-    /// Sends messages in their order and waits for the server's confirmation, as long as the connection holds. Returns what
-    /// the server has not taken, each by its place in `batch`; what was denied, and what is too large, is lost for good.
-    /// `carefully` waits for the server's verdict before anything else is sent: when it ends the connection with more to
-    /// read, its reason is lost on the way.
+    /// Sends messages in their order and waits until the server has read them, as long as the connection holds. Returns what
+    /// became of each; streams may take longer to say. `carefully` waits for the server's verdict before anything else is
+    /// sent: when it ends the connection with more to read, its reason is lost on the way.
     ///
     /// # Errors
     /// [`Interrupted`]: none of the messages is known to have arrived.
-    pub async fn deliver(&mut self, batch: &[Message], carefully: bool) -> Result<Vec<(usize, Error)>, Interrupted> {
+    pub async fn deliver(
+        &mut self,
+        batch: &[&Message],
+        streams: &mut Streams,
+        carefully: bool,
+    ) -> Result<Vec<Outcome>, Interrupted> {
+        let unanswered = self.ask(batch, streams).await;
         lock(&self.signals.denied).clear();
-        let mut refused = Vec::new();
-        for (place, message) in batch.iter().enumerate() {
-            match self.publish(message).await {
-                Ok(()) => {}
-                Err(Some(error)) => refused.push((place, error)),
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for message in batch {
+            if message.pattern.as_ref().is_some_and(|pattern| unanswered.contains(pattern)) {
+                let text = format!("{}: JetStream does not say whether a stream takes it", message.subject);
+                outcomes.push(Outcome::Again(Error::new(Code::NotStored, text)));
+                continue;
+            }
+            let acknowledged = self.ack == Ack::Broker && (self.stream.is_some() || streams.take(&message.subject));
+            let (outcome, reply) = if acknowledged {
+                self.serial = self.serial.wrapping_add(1);
+                self.awaited.insert(self.serial, message.subject.clone());
+                (Outcome::Awaited(self.serial), Some(format!("{}.{}", self.inbox, self.serial)))
+            } else {
+                (Outcome::Delivered, None)
+            };
+            match self.publish(message, reply).await {
+                Ok(()) => outcomes.push(outcome),
+                Err(Some(error)) => {
+                    self.forget(&outcome);
+                    outcomes.push(Outcome::Never(error));
+                }
                 Err(None) => return Err(self.interrupted().await),
             }
+        }
+        if self.ack == Ack::None {
+            return Ok(outcomes);
         }
         if carefully && self.client.flush().await.is_ok() {
             tokio::time::sleep(VERDICT).await;
         }
-        if refused.len() < batch.len() && !self.confirm().await {
+        let sent = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered | Outcome::Awaited(_)));
+        if sent && !self.confirm().await {
             return Err(self.interrupted().await);
         }
-        // The server denies before it confirms, and async-nats passes both on in their order.
-        let denied = lock(&self.signals.denied);
-        for (place, message) in batch.iter().enumerate() {
+        // The server denies before it confirms, and async-nats passes both on in their order. What it denies no stream will
+        // acknowledge.
+        let denied = std::mem::take(&mut *lock(&self.signals.denied));
+        let unconfirmable = self.signals.unconfirmable.load(Ordering::Relaxed);
+        for (message, outcome) in batch.iter().zip(&mut outcomes) {
             if denied.contains(&message.subject) {
+                self.forget(outcome);
                 let text = format!("the server denies publishing to {}", message.subject);
-                refused.push((place, Error::new(Code::Denied, text)));
+                *outcome = Outcome::Never(Error::new(Code::Denied, text));
+            } else if unconfirmable && matches!(outcome, Outcome::Awaited(_)) {
+                self.forget(outcome);
+                *outcome = Outcome::Delivered;
             }
         }
-        Ok(refused)
+        Ok(outcomes)
+    }
+
+    /// Waits for what streams say of messages that they are to acknowledge; none if the connection is lost. May be dropped at
+    /// any time.
+    pub async fn answers(&mut self) -> Option<Vec<(u64, Outcome)>> {
+        while self.answers.is_empty() {
+            if self.is_lost() {
+                return None;
+            }
+            tokio::select! {
+                echo = self.echoes.next() => {
+                    self.take_up(&echo?);
+                }
+                () = self.signals.changed.notified() => {}
+                // Should async-nats have dropped an event.
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+        Some(std::mem::take(&mut self.answers))
+    }
+
+    /// Awaits no acknowledgement any more. Whatever comes still, comes too late.
+    pub fn forget(&mut self, outcome: &Outcome) {
+        if let Outcome::Awaited(serial) = outcome {
+            self.awaited.remove(serial);
+        }
     }
 
     /// Hands one message to async-nats. `Err(None)` says that the connection is gone.
-    async fn publish(&self, message: &Message) -> Result<(), Option<Error>> {
+    async fn publish(&self, message: &Message, reply: Option<String>) -> Result<(), Option<Error>> {
         let limit = self.client.max_payload();
         let Some(message) = message.within(limit) else {
             let (size, subject) = (message.size(), &message.subject);
@@ -176,19 +269,44 @@ impl Link {
             return Err(Some(Error::new(Code::TooLarge, what)));
         };
         let (subject, payload) = (message.subject.clone(), message.payload.clone());
-        let sent = if message.headers.is_empty() {
-            self.client.publish(subject, payload).await
-        } else {
-            let mut headers = HeaderMap::new();
-            for (name, value) in &message.headers {
-                headers.append(name.as_str(), value.as_str());
-            }
-            self.client.publish_with_headers(subject, headers, payload).await
+        let mut headers = HeaderMap::new();
+        for (name, value) in &message.headers {
+            headers.append(name.as_str(), value.as_str());
+        }
+        if let Some(stream) = &self.stream {
+            headers.insert("Nats-Expected-Stream", stream.as_str());
+        }
+        let sent = match (headers.is_empty(), reply) {
+            (true, None) => self.client.publish(subject, payload).await,
+            (true, Some(reply)) => self.client.publish_with_reply(subject, reply, payload).await,
+            (false, None) => self.client.publish_with_headers(subject, headers, payload).await,
+            (false, Some(reply)) => self.client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
         };
         sent.map_err(|error| match error.kind() {
             async_nats::client::PublishErrorKind::Send => None,
             _ => Some(Error::new(Code::BadSubject, format!("a message to {}: {error}", message.subject))),
         })
+    }
+
+    /// Takes up what came in under the inbox: the acknowledgement of a message, or the number of a mark, which is returned.
+    fn take_up(&mut self, echo: &async_nats::Message) -> Option<u64> {
+        let serial = echo.subject.rsplit_once('.').and_then(|(_, serial)| serial.parse::<u64>().ok());
+        let Some(serial) = serial else {
+            return <[u8; 8]>::try_from(&echo.payload[..]).ok().map(u64::from_be_bytes);
+        };
+        let subject = self.awaited.remove(&serial)?;
+        let reply = match echo.status {
+            Some(StatusCode::NO_RESPONDERS) => Reply::Again("no stream takes it, or none is ready to".to_owned()),
+            _ => streams::read_reply(&echo.payload),
+        };
+        let error = |why| Error::new(Code::NotStored, format!("{subject}: {why}"));
+        let outcome = match reply {
+            Reply::Stored => Outcome::Delivered,
+            Reply::Never(why) => Outcome::Never(error(why)),
+            Reply::Again(why) => Outcome::Again(error(why)),
+        };
+        self.answers.push((serial, outcome));
+        None
     }
 
     /// Waits until the server has read all that was sent; false if the connection was lost before.
@@ -205,9 +323,10 @@ impl Link {
                 };
                 return flushed && !self.is_lost();
             }
-            self.marker = self.marker.wrapping_add(1);
-            let marker = self.marker.to_be_bytes();
-            if self.client.publish(self.inbox.clone(), marker.to_vec().into()).await.is_err() {
+            self.serial = self.serial.wrapping_add(1);
+            let mark = self.serial;
+            let sent = self.client.publish(format!("{}.{MARK}", self.inbox), mark.to_be_bytes().to_vec().into());
+            if sent.await.is_err() {
                 return false;
             }
             let deadline = tokio::time::Instant::now() + self.ack_timeout;
@@ -216,9 +335,8 @@ impl Link {
                 tokio::select! {
                     echo = self.echoes.next() => match echo {
                         None => return false,
-                        Some(echo) if echo.payload[..] == marker => return !self.is_lost(),
-                        // An older marker may still come in.
-                        Some(_) => {}
+                        // An older mark may still come in.
+                        Some(echo) => if self.take_up(&echo) == Some(mark) { return !self.is_lost(); }
                     },
                     () = self.signals.changed.notified() => {}
                     () = tokio::time::sleep_until(look) => {}

@@ -1,0 +1,140 @@
+//! Which subjects JetStream takes: asked for by pattern, and remembered as long as the process delivers.
+//!
+//! A message that a stream takes is acknowledged by that stream; of one that none takes, nobody says anything but that the
+//! server has read it. So it must be known beforehand.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long an answer holds: a stream can be made at any time.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// How long nobody is asked again who has not answered, or has no JetStream.
+const ASK_LATE: Duration = Duration::from_secs(600);
+/// How many patterns and subjects are remembered.
+const MAX_KNOWN: usize = 10_000;
+
+/// The subjects that streams take.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// Subjects with wildcards. Never fewer: where a stream was, its absence is a fault and not a reason to do without.
+    filters: Vec<String>,
+    asked: HashMap<Arc<str>, Instant>,
+}
+
+impl Streams {
+    /// Whether it is time to ask for a pattern.
+    pub fn is_due(&self, pattern: &Arc<str>, now: Instant) -> bool {
+        self.asked.get(pattern).is_none_or(|until| *until <= now)
+    }
+
+    /// Notes what was answered for a pattern: the subjects of all streams that may take some of its subjects.
+    pub fn learn(&mut self, pattern: &Arc<str>, answer: Option<Vec<String>>, now: Instant) {
+        if self.asked.len() >= MAX_KNOWN {
+            self.asked.clear();
+        }
+        let until = if answer.is_some() { ASK_AGAIN } else { ASK_LATE };
+        self.asked.insert(pattern.clone(), now + until);
+        for filter in answer.unwrap_or_default() {
+            if self.filters.len() < MAX_KNOWN && !self.filters.contains(&filter) {
+                self.filters.push(filter);
+            }
+        }
+    }
+
+    /// Whether a stream takes a subject, as far as is known.
+    pub fn take(&self, subject: &str) -> bool {
+        self.filters.iter().any(|filter| matches(filter, subject))
+    }
+}
+
+/// Whether a subject is one of those that a subject with wildcards stands for.
+fn matches(filter: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for wanted in filter.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+/// What a stream has answered to a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It is stored, or was before.
+    Stored,
+    /// It is not, and may be if it is sent again.
+    Again(String),
+    /// It is not and never will be.
+    Never(String),
+}
+
+/// JetStream's errors that stay: the message is larger than the stream's `max_msg_size`, and the stream is sealed.
+const FINAL: [u64; 2] = [10_054, 10_109];
+
+/// Reads a stream's answer.
+pub fn read_reply(payload: &[u8]) -> Reply {
+    let Ok(answer) = serde_json::from_slice::<serde_json::Value>(payload) else {
+        return Reply::Again("an answer that is none of JetStream's".to_owned());
+    };
+    let Some(error) = answer.get("error") else {
+        return match answer.get("seq") {
+            Some(_) => Reply::Stored,
+            None => Reply::Again("an answer that is none of JetStream's".to_owned()),
+        };
+    };
+    let text = error.get("description").and_then(serde_json::Value::as_str).unwrap_or("no reason given");
+    let code = error.get("err_code").and_then(serde_json::Value::as_u64).unwrap_or_default();
+    let text = format!("{text} ({code})");
+    if FINAL.contains(&code) { Reply::Never(text) } else { Reply::Again(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_stand_for_tokens() {
+        for (filter, subject, expected) in [
+            ("s3.>", "s3.a.b", true),
+            ("s3.>", "s3", false),
+            ("s3.*", "s3.a", true),
+            ("s3.*", "s3.a.b", false),
+            ("s3.*.b", "s3.a.b", true),
+            ("s3.*.b", "s3.a.c", false),
+            (">", "a", true),
+            ("s3.a", "s3.a", true),
+            ("s3.a", "s3.ab", false),
+            ("s3.a.b", "s3.a", false),
+        ] {
+            assert_eq!(matches(filter, subject), expected, "{filter} {subject}");
+        }
+    }
+
+    #[test]
+    fn what_a_stream_took_once_is_never_forgotten() {
+        let (mut streams, pattern, now): (_, Arc<str>, _) = (Streams::default(), "s3.*".into(), Instant::now());
+        assert!(streams.is_due(&pattern, now));
+        streams.learn(&pattern, Some(vec!["s3.>".into()]), now);
+        assert!(!streams.is_due(&pattern, now) && streams.is_due(&pattern, now + ASK_AGAIN));
+        streams.learn(&pattern, Some(Vec::new()), now);
+        assert!(streams.take("s3.a") && !streams.take("x"));
+        streams.learn(&pattern, None, now);
+        assert!(!streams.is_due(&pattern, now + ASK_AGAIN) && streams.is_due(&pattern, now + ASK_LATE));
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        assert_eq!(read_reply(br#"{"stream":"S","seq":7,"duplicate":true}"#), Reply::Stored);
+        let error =
+            |code: u64| read_reply(format!(r#"{{"error":{{"err_code":{code},"description":"d"}}}}"#).as_bytes());
+        assert_eq!(error(10_077), Reply::Again("d (10077)".into()));
+        assert_eq!(error(10_054), Reply::Never("d (10054)".into()));
+        assert!(matches!(read_reply(b"ok"), Reply::Again(_)));
+        assert!(matches!(read_reply(b"{}"), Reply::Again(_)));
+    }
+}
