@@ -27,7 +27,7 @@ local values = {
   Request.Bucket or {},
   Request.Object or {}, Request.ObjectOwner, Request.ZoneGroup,
 }
-local functions = { notify = nats.notify, connect = nats.connect, status = nats.status }
+local functions = { notify = nats.notify, admit = nats.admit, connect = nats.connect, status = nats.status }
 for _, name in ipairs({ "publish", "status" }) do functions["connection:" .. name] = handle[name] end
 functions["tostring"] = tostring
 

@@ -4,6 +4,7 @@
 //! own layer is not used; all goes through its bindings, and every function that Lua can call through one mechanism,
 //! [`boundary`], which lets nothing out but results.
 
+mod admit;
 mod boundary;
 mod client;
 mod handle;

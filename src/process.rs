@@ -206,30 +206,9 @@ pub fn moment() -> Moment {
 /// # Errors
 /// `bad_argument` and `bad_config`, by the configuration; `bad_subject`, `too_large`, `queue_full`, `closed`.
 pub fn notify(request: Request, source: &Value) -> Result<(), Error> {
-    let process = process()?;
-    let configurations = &process.configurations;
     let mut kept = Some(request);
     let moment = moment();
-    let keep = || (kept.take().unwrap_or_default(), moment);
-    let found = if let Value::String(_) = source {
-        let file = configurations.file(source.text().unwrap_or_default())?;
-        if file.is_due(configurations.now_ms()) {
-            let file = file.clone();
-            process.runtime.spawn_blocking(move || {
-                file.look(publish_late);
-                configurations.note_events();
-            });
-        }
-        file.configuration(keep)?
-    } else {
-        let (table, new) = configurations.table(source)?;
-        if new {
-            let (table, source) = (table.clone(), source.clone());
-            process.runtime.spawn_blocking(move || table.read(&source, publish_late));
-        }
-        table.configuration(keep)?
-    };
-    match found {
+    match configuration(source, || (kept.take().unwrap_or_default(), moment))? {
         Use::Now(configuration) => {
             let deadline = Instant::now() + Duration::from_millis(configuration.endpoint.wait_ms);
             let (receipts, result) = publish(&kept.unwrap_or_default(), moment, &configuration);
@@ -242,11 +221,48 @@ pub fn notify(request: Request, source: &Value) -> Result<(), Error> {
     }
 }
 
+/// The configuration that a script names; `keep` gives the request that is to wait for it if it has not been read yet.
+fn configuration(source: &Value, keep: impl FnOnce() -> (Request, Moment)) -> Result<Use, Error> {
+    let process = process()?;
+    let configurations = &process.configurations;
+    if let Value::String(_) = source {
+        let file = configurations.file(source.text().unwrap_or_default())?;
+        if file.is_due(configurations.now_ms()) {
+            let file = file.clone();
+            process.runtime.spawn_blocking(move || {
+                file.look(publish_late);
+                configurations.note_events();
+            });
+        }
+        return file.configuration(keep);
+    }
+    let (table, new) = configurations.table(source)?;
+    if new {
+        let (table, source) = (table.clone(), source.clone());
+        process.runtime.spawn_blocking(move || table.read(&source, publish_late));
+    }
+    table.configuration(keep)
+}
+
 /// Publishes what has waited for its configuration; there is no one left to return an error to.
 fn publish_late(request: &Request, moment: Moment, configuration: &Configuration) {
     if let (_, Err(error)) = publish(request, moment, configuration) {
         log::line(format_args!("{error}"));
     }
+}
+
+/// Whether there is room for the events of a request that is still to be done. Where that is not known - the configuration
+/// has not been read, or is wrong - there is.
+///
+/// # Errors
+/// As for [`notify`], by the configuration.
+pub fn has_room(request: &Request, source: &Value) -> Result<bool, Error> {
+    let Use::Now(configuration) = configuration(source, || (Request::default(), moment()))? else { return Ok(true) };
+    let fits = |event| configuration.rules.iter().any(|rule| rule.fits(request, event).is_some());
+    if !request.event().is_some_and(fits) {
+        return Ok(true);
+    }
+    Ok(connection(&configuration.endpoint)?.has_room())
 }
 
 /// Whether a configuration file asks for the events of an operation, or could.

@@ -24,6 +24,8 @@ const MAX_KEPT: usize = 50;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const LAST_PAUSE: Duration = Duration::from_secs(4);
+/// How large an ordinary message is, in bytes: a record with some metadata, and its headers.
+const ORDINARY: usize = 4096;
 /// How much of a server's error is kept, in characters.
 const MAX_TROUBLE: usize = 300;
 
@@ -110,6 +112,14 @@ impl Connection {
                 Err(error)
             }
         }
+    }
+
+    /// Whether there is room for one more message of an ordinary size.
+    pub fn has_room(&self) -> bool {
+        let (messages, bytes) = lock(&self.queue).pending();
+        let under = |number: usize, bound: u64| u64::try_from(number).unwrap_or(u64::MAX) < bound;
+        under(messages, self.endpoint.max_pending)
+            && under(bytes.saturating_add(ORDINARY), self.endpoint.max_pending_bytes)
     }
 
     /// Puts an entry into the queue. Says whether someone must be woken for it.

@@ -276,6 +276,8 @@ pub enum Key {
     Tags,
     /// See `Metadata`.
     TagsWalk,
+    /// The request that `admit` is about.
+    Admitted,
 }
 
 impl Key {

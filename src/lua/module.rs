@@ -1,5 +1,6 @@
 //! `require "rgw_nats"`: the table that it returns.
 
+use super::admit::Admit;
 use super::boundary::{self, Call, Entry, Function};
 use super::client::Connect;
 use super::notify::Notify;
@@ -10,7 +11,8 @@ use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int, c_void};
 
 /// What the module has.
-const FUNCTIONS: [Entry; 3] = [Entry::of::<Notify>(), Entry::of::<Connect>(), Entry::of::<Status>()];
+const FUNCTIONS: [Entry; 4] =
+    [Entry::of::<Notify>(), Entry::of::<Admit>(), Entry::of::<Connect>(), Entry::of::<Status>()];
 
 /// Opens the module in a state: what `require "rgw_nats"` calls, in RGW once for each request.
 ///
@@ -46,7 +48,7 @@ impl Function for Open {
         // SAFETY: as the trait says.
         unsafe {
             boundary::keep_memory_error(state);
-            ffi::lua_createtable(state, 0, 4);
+            ffi::lua_createtable(state, 0, 5);
             for function in &FUNCTIONS {
                 function.set(state);
             }

@@ -35,6 +35,51 @@ impl Function for Notify {
     }
 }
 
+/// Reads what can be known of a request before it is done: its operation, bucket and object.
+///
+/// # Safety
+/// As for [`Function::read`].
+pub unsafe fn request_to_be(state: *mut lua_State, index: c_int, call: &mut Call) {
+    // SAFETY: as for request.
+    unsafe {
+        if ffi::lua_type(state, index) != ffi::LUA_TTABLE || !is_request(state, index) {
+            refuse(call, Code::BadArgument, "the first argument must be Request, as RGW gives it to the script");
+            return;
+        }
+        let release = release(state, index);
+        call.request.release = release;
+        // Before 20 the bucket and the object are not known yet, and nothing could be refused.
+        if release < Release::Tentacle {
+            return;
+        }
+        text(state, index, c"RGWOp", call, Text::RgwOp);
+        // As if it were done.
+        call.request.status = 200;
+        // Nobody is kept from reading.
+        if !call.request.candidate().is_some_and(|operation| operation.is_native()) {
+            call.request = event::Request::default();
+            return;
+        }
+        bucket(state, index, release, call);
+        if table(state, index, c"Object") {
+            text(state, -1, c"Name", call, Text::Key);
+            text(state, -1, c"Instance", call, Text::VersionId);
+            pop(state);
+        }
+        if table(state, index, c"HTTP") {
+            if table(state, -1, c"Metadata") {
+                text(state, -1, c"x-amz-tagging", call, Text::Tagging);
+                map(state, release, call, &METADATA);
+                pop(state);
+            }
+            pop(state);
+        }
+        // There are no tags yet but those that the client has sent.
+        call.request.tags.truncate();
+        call.request.mend_tags();
+    }
+}
+
 /// Reads a request. What is there is asked for by the release's own list of fields: reading another one raises, and on
 /// 16.2 throws a C++ exception.
 unsafe fn request(state: *mut lua_State, index: c_int, call: &mut Call) {
