@@ -5,6 +5,7 @@ mod document;
 mod endpoint;
 mod fields;
 mod secret;
+mod stream;
 mod tls;
 
 pub use auth::Auth;
@@ -12,4 +13,5 @@ pub use document::Document;
 pub use endpoint::{Ack, Endpoint, Overflow, Server};
 pub use fields::{Fields, Problem, refuse};
 pub use secret::Secret;
+pub use stream::EnsureStream;
 pub use tls::Tls;

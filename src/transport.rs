@@ -3,6 +3,7 @@
 mod jetstream;
 mod link;
 mod login;
+mod preflight;
 mod streams;
 mod tls;
 

@@ -1,6 +1,6 @@
 //! Where to connect to, and how: the key of the registry.
 
-use super::{Auth, Fields, Secret, Tls, refuse};
+use super::{Auth, EnsureStream, Fields, Secret, Tls, refuse};
 use crate::error::{Code, Error};
 use crate::value::Value;
 use std::fmt;
@@ -143,6 +143,8 @@ pub struct Endpoint {
     pub ack: Ack,
     /// The stream that must take each message; none is any stream there is for its subject, or none.
     pub stream: Option<String>,
+    /// What to make that stream with, if it is not there.
+    pub ensure_stream: Option<EnsureStream>,
     /// After how many seconds a message that was not delivered is given up; 0, the default, is never. RGW's
     /// `time_to_live`.
     pub time_to_live: u64,
@@ -181,6 +183,7 @@ impl Endpoint {
             idle_timeout_ms: fields.integer("idle_timeout_ms", 0..=86_400_000, 600_000),
             ack: fields.choice("ack", &[("broker", Ack::Broker), ("none", Ack::None)]),
             stream: stream(fields),
+            ensure_stream: ensure_stream(fields),
             time_to_live: fields.integer("time_to_live", 0..=31_536_000, 0),
             max_retries: fields.integer("max_retries", 0..=1_000_000, 0),
             retry_sleep_duration: fields.integer("retry_sleep_duration", 0..=86_400, 0),
@@ -272,6 +275,15 @@ fn stream(fields: &mut Fields<'_>) -> Option<String> {
         fields.problem("stream", "must be the name of a stream: no dots, wildcards, slashes and white space");
     }
     Some(name.to_owned())
+}
+
+/// A stream that may be made must have a name.
+fn ensure_stream(fields: &mut Fields<'_>) -> Option<EnsureStream> {
+    let stream = EnsureStream::read(fields)?;
+    if fields.value("stream").is_none() {
+        fields.problem("ensure_stream", "needs the name of the stream beside it: stream");
+    }
+    Some(stream)
 }
 
 /// One login at a time, and none in clear text unless that is allowed.

@@ -8,6 +8,7 @@ use crate::log;
 use crate::message::Message;
 use crate::transport::{Observer, Outcome};
 use crate::value::Value;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ struct State {
     server: String,
     trouble: String,
     told: Vec<(Instant, String)>,
+    /// What is wrong with streams, by their names.
+    warnings: BTreeMap<String, Vec<String>>,
 }
 
 /// A queue of messages for one endpoint, with all that is known of the connection. Shared by every Lua state.
@@ -359,11 +362,24 @@ impl Connection {
             ("refused", count(&self.refused)),
             ("dropped", count(&self.dropped)),
             ("last_error", state.trouble.as_str().into()),
+            ("warnings", Value::list(state.warnings.values().flatten().map(|warning| warning.as_str().into()))),
         ])
     }
 }
 
 impl Observer for Connection {
+    fn warn(&self, stream: &str, what: Vec<String>) {
+        for warning in &what {
+            self.tell(warning);
+        }
+        let mut state = lock(&self.state);
+        if what.is_empty() {
+            state.warnings.remove(stream);
+        } else if state.warnings.len() < MAX_KEPT {
+            state.warnings.insert(stream.to_owned(), what);
+        }
+    }
+
     fn trouble(&self, what: &str) {
         let what: String = what.chars().take(MAX_TROUBLE).collect();
         lock(&self.state).trouble.clone_from(&what);

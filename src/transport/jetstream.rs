@@ -1,9 +1,11 @@
 //! JetStream's API, as far as delivery needs it: which streams there are.
 
 use super::link::{Link, lock};
-use super::streams::Streams;
-use crate::config::Ack;
+use super::preflight;
+use super::streams::{Streams, matches};
+use crate::config::{Ack, EnsureStream};
 use crate::message::Message;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,20 +31,23 @@ impl std::fmt::Display for Silence {
 }
 
 impl Link {
-    /// Asks JetStream which streams there are for the messages of a batch, as far as that is not known. Says for which
-    /// patterns it should have answered and has not: nothing is known of their messages then.
+    /// Asks JetStream which streams there are for the messages of a batch, as far as that is not known, and warns of what is
+    /// wrong with them. Says for which patterns it should have answered and has not: nothing is known of their messages then.
     pub(super) async fn ask(&self, batch: &[&Message], streams: &mut Streams) -> Vec<Arc<str>> {
         let mut unanswered = Vec::new();
-        // A named stream takes all there is; and without JetStream there is none.
-        if self.ack == Ack::None || self.stream.is_some() || !self.client.server_info().jetstream {
+        // Without JetStream there is no stream.
+        if self.ack == Ack::None || !self.client.server_info().jetstream {
             return unanswered;
         }
-        for pattern in batch.iter().filter_map(|message| message.pattern.as_ref()) {
+        for (message, pattern) in batch.iter().filter_map(|message| Some((message, message.pattern.as_ref()?))) {
             let now = Instant::now();
             if !streams.is_due(pattern, now) || unanswered.contains(pattern) {
                 continue;
             }
-            let answer = self.streams_of(pattern).await;
+            let answer = match &self.stream {
+                Some(name) => self.look_at(name, &message.subject).await,
+                None => self.streams_of(pattern, &message.subject).await,
+            };
             if let (Err(problem), Some(observer)) = (&answer, self.observer.upgrade()) {
                 observer.trouble(&format!("JetStream does not say which streams there are for {pattern}: {problem}"));
             }
@@ -50,6 +55,8 @@ impl Link {
                 Ok(subjects) => streams.learn(pattern, Some(subjects), now),
                 // A no is an answer too: this user, or account, has no JetStream.
                 Err(Silence::Refused(_)) => streams.learn(pattern, None, now),
+                // A named stream is to acknowledge each message, whatever is known of it.
+                Err(Silence::NoAnswer(_)) if self.stream.is_some() => streams.learn(pattern, Some(Vec::new()), now),
                 Err(Silence::NoAnswer(_)) => unanswered.push(pattern.clone()),
             }
         }
@@ -57,26 +64,99 @@ impl Link {
     }
 
     /// The subjects of the streams that may take some of the subjects of a pattern.
-    async fn streams_of(&self, pattern: &str) -> Result<Vec<String>, Silence> {
-        let names = self.api("STREAM.NAMES", &serde_json::json!({ "subject": pattern })).await?;
-        let names = names.get("streams").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+    async fn streams_of(&self, pattern: &str, subject: &str) -> Result<Vec<String>, Silence> {
+        let names = self.api("STREAM.NAMES", &json!({ "subject": pattern })).await?;
+        let names = names.get("streams").and_then(Value::as_array).cloned().unwrap_or_default();
         let mut subjects = Vec::new();
-        for name in names.iter().filter_map(serde_json::Value::as_str) {
-            let info = self.api(&format!("STREAM.INFO.{name}"), &serde_json::json!({})).await?;
-            let config = info.get("config");
-            let get = |key: &str| config.and_then(|config| config.get(key));
+        for name in names.iter().filter_map(Value::as_str) {
+            let info = self.api(&format!("STREAM.INFO.{name}"), &json!({})).await?;
+            let config = info.get("config").unwrap_or(&Value::Null);
+            let found = preflight::subjects(config);
+            // That a stream takes some subjects of a pattern and not this one is no fault where none was named.
+            let own = found.first().map_or(subject, String::as_str);
+            let taken = if found.iter().any(|filter| matches(filter, subject)) { subject } else { own };
+            self.warn(name, config, taken);
             // Such a stream says nothing of what it has taken.
-            if get("no_ack").and_then(serde_json::Value::as_bool) == Some(true) {
-                continue;
+            if config.get("no_ack").and_then(Value::as_bool) != Some(true) {
+                subjects.extend(found);
             }
-            let found = get("subjects").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
-            subjects.extend(found.iter().filter_map(serde_json::Value::as_str).map(str::to_owned));
         }
         Ok(subjects)
     }
 
+    /// The subjects of the stream that was named; makes it, if it is not there and that is wanted.
+    async fn look_at(&self, name: &str, subject: &str) -> Result<Vec<String>, Silence> {
+        let info = match self.api(&format!("STREAM.INFO.{name}"), &json!({})).await {
+            Err(Silence::Refused(problem)) if problem.contains("stream not found") => match &self.ensure_stream {
+                Some(wanted) => self.make(name, wanted).await?,
+                None => {
+                    let text = format!("stream {name}: is not there; nats stream add {name} --subjects={subject}");
+                    self.tell_warnings(name, vec![text]);
+                    return Ok(Vec::new());
+                }
+            },
+            info => info?,
+        };
+        let config = info.get("config").unwrap_or(&Value::Null);
+        self.warn(name, config, subject);
+        Ok(preflight::subjects(config))
+    }
+
+    /// Makes a stream.
+    async fn make(&self, name: &str, wanted: &EnsureStream) -> Result<Value, Silence> {
+        let nanos = |seconds: u64| seconds.saturating_mul(1_000_000_000);
+        let unlimited = |number: u64| if number == 0 { json!(-1) } else { json!(number) };
+        let config = json!({
+            "name": name,
+            "subjects": wanted.subjects,
+            "storage": if wanted.memory { "memory" } else { "file" },
+            "retention": "limits",
+            "num_replicas": wanted.replicas,
+            "max_age": nanos(wanted.max_age),
+            "max_bytes": unlimited(wanted.max_bytes),
+            "max_msgs": -1,
+            "max_consumers": -1,
+            "max_msg_size": -1,
+            "discard": if wanted.discard_new { "new" } else { "old" },
+            "duplicate_window": nanos(wanted.duplicate_window),
+        });
+        let made = self.api(&format!("STREAM.CREATE.{name}"), &config).await?;
+        if let Some(observer) = self.observer.upgrade() {
+            observer.trouble(&format!("stream {name} was not there and has been made: ensure_stream"));
+        }
+        Ok(made)
+    }
+
+    /// Warns of what is wrong with a stream, and no longer of what is not.
+    fn warn(&self, name: &str, config: &Value, subject: &str) {
+        let info = self.client.server_info();
+        let wanted = preflight::Use {
+            subject,
+            max_payload: info.max_payload,
+            ack_timeout_ms: u64::try_from(self.ack_timeout.as_millis()).unwrap_or(u64::MAX),
+            clustered: info.cluster.is_some(),
+        };
+        let mut found = preflight::warnings(name, config, &wanted);
+        if let Some(ensured) = &self.ensure_stream {
+            for filter in &ensured.subjects {
+                if !preflight::subjects(config).contains(filter) {
+                    found.push(format!(
+                        "stream {name}: is there without the subject {filter} of ensure_stream; it is left as it is"
+                    ));
+                }
+            }
+        }
+        self.tell_warnings(name, found);
+    }
+
+    fn tell_warnings(&self, name: &str, found: Vec<String>) {
+        if let Some(observer) = self.observer.upgrade() {
+            observer.warn(name, found);
+        }
+    }
+
     /// A request to JetStream's API.
-    async fn api(&self, name: &str, body: &serde_json::Value) -> Result<serde_json::Value, Silence> {
+    async fn api(&self, name: &str, body: &Value) -> Result<Value, Silence> {
         let subject = format!("$JS.API.{name}");
         let asked = self.client.request(subject.clone(), body.to_string().into());
         tokio::pin!(asked);
@@ -96,11 +176,11 @@ impl Link {
             }
         };
         let broken = |error: serde_json::Error| Silence::NoAnswer(error.to_string());
-        let answer: serde_json::Value = serde_json::from_slice(&answer.payload).map_err(broken)?;
+        let answer: Value = serde_json::from_slice(&answer.payload).map_err(broken)?;
         let Some(error) = answer.get("error") else { return Ok(answer) };
-        let text = error.get("description").and_then(serde_json::Value::as_str).unwrap_or("no reason given").to_owned();
+        let text = error.get("description").and_then(Value::as_str).unwrap_or("no reason given").to_owned();
         // JetStream that is there and not ready says so with 503; that it is not enabled for this account is final.
-        let code = |key| error.get(key).and_then(serde_json::Value::as_u64);
+        let code = |key| error.get(key).and_then(Value::as_u64);
         if code("code") == Some(503) && code("err_code") != Some(NOT_ENABLED) {
             return Err(Silence::NoAnswer(text));
         }

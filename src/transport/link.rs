@@ -11,7 +11,7 @@
 use super::login::Login;
 use super::streams::{self, Reply, Streams};
 use super::tls;
-use crate::config::{Ack, Auth, Endpoint, Server};
+use crate::config::{Ack, Auth, Endpoint, EnsureStream, Server};
 use crate::error::{Code, Error};
 use crate::message::Message;
 use async_nats::connection::State;
@@ -44,6 +44,8 @@ const CULPRITS: [&str; 5] = ["maximum payload", "control line", "parser error", 
 pub trait Observer: Send + Sync + 'static {
     /// Something failed; it will be tried again.
     fn trouble(&self, what: &str);
+    /// These things, and no others, are wrong with a stream.
+    fn warn(&self, stream: &str, what: Vec<String>);
 }
 
 /// The connection broke before a batch was confirmed. Nothing is known of its messages: each must be delivered again, with
@@ -96,7 +98,8 @@ pub struct Link {
     answers: Vec<(u64, Outcome)>,
     pub(super) ack: Ack,
     pub(super) stream: Option<String>,
-    ack_timeout: Duration,
+    pub(super) ensure_stream: Option<EnsureStream>,
+    pub(super) ack_timeout: Duration,
     pub(super) signals: Arc<Signals>,
     pub(super) observer: Weak<dyn Observer>,
 }
@@ -136,6 +139,7 @@ impl Link {
             answers: Vec::new(),
             ack: endpoint.ack,
             stream: endpoint.stream.clone(),
+            ensure_stream: endpoint.ensure_stream.clone(),
             ack_timeout,
             signals,
             observer,

@@ -49,7 +49,7 @@ impl Streams {
 }
 
 /// Whether a subject is one of those that a subject with wildcards stands for.
-fn matches(filter: &str, subject: &str) -> bool {
+pub fn matches(filter: &str, subject: &str) -> bool {
     let mut tokens = subject.split('.');
     for wanted in filter.split('.') {
         match (wanted, tokens.next()) {
