@@ -4,7 +4,8 @@ local Proxies = require("rgw_nats.emulator.proxies")
 local requests = require("rgw_nats.emulator.requests")
 local State = require("rgw_nats.emulator.state")
 
-local load = load
+-- While a script runs, globals are what it makes of them.
+local error, insert, load = error, table.insert, load
 local RELEASES = { ["16.2"] = 16, ["18.2"] = 18, ["20.2"] = 20 }
 -- rgw_lua_max_runtime_per_state, in milliseconds.
 local MAX_RUNTIME = 1000
@@ -74,7 +75,7 @@ local function globals(gateway, state, request)
     RGWDebugLog = function(message)
       local text, problem = maps.c_string(message, 1, "RGWDebugLog")
       if problem then error(problem, 2) end
-      table.insert(gateway.log, maps.cut(text))
+      insert(gateway.log, maps.cut(text))
     end,
   }
   -- The one thing that is in the table itself; it writes to the log of operations.
@@ -82,6 +83,19 @@ local function globals(gateway, state, request)
   if gateway.number > 16 then all.RGW = proxies:shared(gateway.shared) end
   if gateway.number == 20 then all.RGW_ABORT_REQUEST = ABORT end
   return all
+end
+
+-- What a script has come to, by what coroutine.resume returned.
+local function outcome(gateway, stopped, results)
+  if stopped and stopped.kind == "hang" then return false, "on a real gateway this never ends: " .. stopped.why end
+  if stopped and stopped.kind == "exception" then return false, stopped.why end
+  if not stopped and results[1] then return true end
+  local problem = results[2]
+  if not stopped and (type(problem) == "string" or type(problem) == "number") then return false, tostring(problem) end
+  local shown, text = pcall(tostring, problem)
+  gateway.crashed = stopped and stopped.why
+    or ("an error value that is no string ends it, and this was a %s: %s"):format(type(problem), shown and text or "?")
+  return false, "the gateway has crashed: " .. gateway.crashed
 end
 
 ---Runs a script: its text, or a function, which has the same globals. Returns true if it came to its end, or false and
@@ -100,31 +114,18 @@ function Gateway:run(script, request, context)
   local chunk, problem = script, nil
   if type(script) == "string" then chunk, problem = load(script, script) end
   if not chunk then return false, problem end
-  local view = context == "preRequest" and requests.early(self.number, request) or request
+  local early = context == "preRequest" and requests.early(self.number, request)
   local state = State.new(self.number == 20 and MAX_RUNTIME or nil)
-  state:open(globals(self, state, view))
+  state:open(globals(self, state, early or request))
   local results = table.pack(state:run(chunk))
   state:close()
-  return self:finish(state.stopped, results, function()
-    self.aborted, request.Response = true, view.Response
-  end, context)
-end
-
--- What a script has come to.
-function Gateway:finish(stopped, results, abort, context)
-  local problem = results[2]
-  if stopped and stopped.kind == "hang" then return false, "on a real gateway this never ends: " .. stopped.why end
-  if stopped and stopped.kind == "exception" then return false, stopped.why end
-  if not stopped and results[1] then
-    local last = results[results.n]
-    if self.number == 20 and context == "preRequest" and math.type(last) == "integer" and last == ABORT then abort() end
-    return true
+  local ok, why = outcome(self, state.stopped, results)
+  if not ok then return false, why end
+  local last = results[results.n]
+  if early and self.number == 20 and math.type(last) == "integer" and last == ABORT then
+    self.aborted, request.Response = true, early.Response
   end
-  if not stopped and (type(problem) == "string" or type(problem) == "number") then return false, tostring(problem) end
-  local shown, text = pcall(tostring, problem)
-  self.crashed = stopped and stopped.why
-    or ("an error value that is no string ends it, and this was a %s: %s"):format(type(problem), shown and text or "?")
-  return false, "the gateway has crashed: " .. self.crashed
+  return true
 end
 
 return emulator

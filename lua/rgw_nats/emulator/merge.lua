@@ -30,8 +30,8 @@ local function set(data, key, value)
   table.insert(data, { key, value })
 end
 
---- A map as pairs in RGW's order. A table of keys and values adds to what is there; a list of pairs takes its place, and
---- can have a key twice where RGW's map can; `false` is an empty one.
+--- A map as pairs in RGW's order. A table of keys and values adds to what is there; a list of pairs takes its place,
+--- and can have a key twice where RGW's map can; `false` is an empty one.
 ---@param release rgw_nats.emulator.Release
 ---@param what string
 ---@param default? [string, any][]

@@ -30,8 +30,8 @@ function Proxies.new(release, state, hazards)
   return setmetatable(proxies, Proxies)
 end
 
--- The metatable of a table. 16 and 18 have one for each kind, and fill it anew for each table that they make: all of that
--- kind then look where the last one does. 20 has one for each place in the request, as the script has spelled it.
+-- The metatable of a table. 16 and 18 have one for each kind, and fill it anew for each table that they make: all of
+-- that kind then look where the last one does. 20 has one for each place in the request, as the script has spelled it.
 function Proxies:metatable(kind, path)
   local name = self.release < 20 and kind .. "Meta" or path
   local metatable = self.metatables[name] or { __name = name }

@@ -166,14 +166,14 @@ end
 
 local function add_acls(request, fact)
   local release, shown = fact.release, fact.kind.shown
-  local nobody, owned = acl(release, "", ""), acl(release, OWNER, display_name(OWNER))
+  local function nobodys() return acl(release, "", "") end
+  local function owned() return acl(release, OWNER, display_name(OWNER)) end
   -- What was not loaded is nil before 20.
-  local none = release == 20 and nobody or nil
-  request.UserACL, request.BucketACL, request.ObjectACL = none, none, none
+  if release == 20 then request.UserACL, request.BucketACL, request.ObjectACL = nobodys(), nobodys(), nobodys() end
   if not fact.known or fact.operation == "create_bucket" then return end
-  request.BucketACL = fact.in_bucket and owned or nobody
+  request.BucketACL = fact.in_bucket and owned() or nobodys()
   if fact.found and (shown == "stored" or fact.operation == "get_obj") then
-    request.ObjectACL = fact.status ~= "NoSuchKey" and owned or nobody
+    request.ObjectACL = fact.status ~= "NoSuchKey" and owned() or nobodys()
   end
 end
 
@@ -235,7 +235,7 @@ local function http_of(fact)
   if fact.key and fact.operation ~= "post_obj" then path = path .. "/" .. fact.key end
   local resources = {}
   for _, pair in ipairs(fact.parameters) do
-    if RESOURCES[pair[1]] then table.insert(resources, pair) end
+    if RESOURCES[pair[1]] then table.insert(resources, { pair[1], pair[2] }) end
   end
   return {
     Host = "127.0.0.1", Domain = "", Method = fact.method, URI = encoded(path), QueryString = joined(fact.parameters),
