@@ -146,6 +146,15 @@ describe("a preRequest script", function()
     end
   end)
 
+  it("sees where a copy comes from on 20.2 alone", function()
+    for _, release in ipairs(RELEASES) do
+      local gateway = emulator.new(release)
+      local script = "RGWDebugLog(tostring(Request.CopyFrom ~= nil))"
+      local shown = logged(gateway, script, gateway:request("copy_obj"), "preRequest")
+      assert.equal(tostring(release == "20.2"), shown)
+    end
+  end)
+
   it("changes what later scripts see of the request", function()
     local gateway = emulator.new("18.2")
     local request = gateway:request("put_obj")

@@ -134,9 +134,30 @@ describe("gateway:request()", function()
     assert.same({}, gateway:request("put_obj", { HTTP = { Metadata = false } }).HTTP.Metadata)
   end)
 
-  it("sends tags along, as a client does", function()
+  it("sends tags along, as a client does, and has the headers in RGW's order", function()
     local request = gateway:request("put_obj", { Tags = { { "a b", "1" }, { "c", "=" } } })
     assert.same({ "x-amz-tagging", "a%20b=1&c=%3D" }, request.HTTP.Metadata[5])
+    local last = ""
+    for _, pair in ipairs(request.HTTP.Metadata) do
+      assert.is_true(last < pair[1])
+      last = pair[1]
+    end
+  end)
+
+  it("has the size that the release shows", function()
+    local sizes = {
+      put_obj = { 11, 11, 11 }, upload_part = { 11, 11, 11 }, post_obj = { 11, 11, 11 }, copy_obj = { 0, 0, 0 },
+      complete_multipart = { 0, 0, 0 }, delete_obj = { 0, 11, 11 }, put_obj_tags = { 11, 11, 11 },
+    }
+    for place, release in ipairs(RELEASES) do
+      for operation, size in pairs(sizes) do
+        assert.equal(size[place], emulator.new(release):request(operation).Object.Size)
+      end
+      local copy = emulator.new(release):request("copy_obj", { CopyFrom = { Object = { Name = "a b", Size = 7 } } })
+      assert.equal(7, copy.CopyFrom.Object.Size)
+      assert.equal("a b", copy.CopyFrom.Object.Id)
+      assert.same({ "x-amz-copy-source", "photos/a%20b" }, copy.HTTP.Metadata[2])
+    end
   end)
 
   it("fails by status", function()

@@ -239,7 +239,8 @@ local function http_of(fact)
   end
   return {
     Host = "127.0.0.1", Domain = "", Method = fact.method, URI = encoded(path), QueryString = joined(fact.parameters),
-    Parameters = fact.parameters, Resources = resources, Metadata = headers_of(fact),
+    Parameters = fact.parameters, Resources = resources,
+    Metadata = merge.map(fact.release, "headers", headers_of(fact), nil, "Request.HTTP.Metadata"),
     StorageClass = fact.release > 16 and "" or nil,
   }, path
 end
