@@ -27,8 +27,15 @@ build = {
     lib = {
       rgw_nats = "build/rock/rgw_nats.so",
     },
-    -- A line for each file in lua/rgw_nats.
+    -- A line for each file in lua/.
     lua = {
+      ["rgw_nats.emulator"] = "lua/rgw_nats/emulator.lua",
+      ["rgw_nats.emulator.fields"] = "lua/rgw_nats/emulator/fields.lua",
+      ["rgw_nats.emulator.maps"] = "lua/rgw_nats/emulator/maps.lua",
+      ["rgw_nats.emulator.merge"] = "lua/rgw_nats/emulator/merge.lua",
+      ["rgw_nats.emulator.proxies"] = "lua/rgw_nats/emulator/proxies.lua",
+      ["rgw_nats.emulator.requests"] = "lua/rgw_nats/emulator/requests.lua",
+      ["rgw_nats.emulator.state"] = "lua/rgw_nats/emulator/state.lua",
     },
   },
 }

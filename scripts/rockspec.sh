@@ -20,17 +20,17 @@ release() {
 }
 
 check() {
-  local status=0 lua
+  local status=0 lua module
   if ! diff -u --label "$file" --label "what scripts/rockspec.sh writes" "$file" <(release) >&2; then
     echo "rockspec: $file is out of date; run scripts/rockspec.sh" >&2
     status=1
   fi
-  for lua in lua/rgw_nats/*.lua; do
-    [ -e "$lua" ] || continue
-    grep -qF "[\"rgw_nats.$(basename "$lua" .lua)\"] = \"$lua\"," "$scm" && continue
+  while IFS= read -r lua; do
+    module=${lua#lua/} module=${module%.lua}
+    grep -qF "[\"${module//\//.}\"] = \"$lua\"," "$scm" && continue
     echo "rockspec: $lua is not installed by $scm" >&2
     status=1
-  done
+  done < <(find lua -name '*.lua')
   return $status
 }
 
