@@ -49,6 +49,7 @@ lint: ## formats, lints, layers, rockspecs
 	$$venv/bin/ruff check --quiet .
 	$$venv/bin/ruff format --quiet --check .
 	$$venv/bin/python scripts/lint_layers.py
+	$$venv/bin/python scripts/events_table.py --check
 	scripts/rockspec.sh --check
 
 .PHONY: unit

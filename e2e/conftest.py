@@ -14,6 +14,7 @@ from harness import RELEASES, Broker, Cluster, Consumer, private_mounts  # noqa:
 
 def pytest_addoption(parser):
     parser.addoption("--release", choices=RELEASES, default="18.2", help="the Ceph release to run with")
+    parser.addoption("--record-parity", metavar="DIRECTORY", help="where test_native_parity.py writes its results")
 
 
 def pytest_configure(config):

@@ -3,6 +3,7 @@
 from .broker import Broker
 from .cluster import RELEASES, Cluster
 from .consumer import Consumer
+from .endpoint import Endpoint
 from .machine import Machine, private_mounts, wait_until
 
-__all__ = ["RELEASES", "Broker", "Cluster", "Consumer", "Machine", "private_mounts", "wait_until"]
+__all__ = ["RELEASES", "Broker", "Cluster", "Consumer", "Endpoint", "Machine", "private_mounts", "wait_until"]
