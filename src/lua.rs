@@ -7,10 +7,13 @@
 mod admit;
 mod boundary;
 mod client;
+mod fields;
 mod handle;
+mod maps;
 mod module;
 mod notify;
 mod read;
+mod request;
 mod write;
 
 pub use module::luaopen_rgw_nats;

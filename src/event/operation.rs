@@ -92,6 +92,11 @@ impl Operation {
         self.rgw == "post_obj"
     }
 
+    /// Whether it is a copy.
+    pub fn is_copy(&self) -> bool {
+        self.rgw == "copy_obj"
+    }
+
     /// Whether RGW has this event too.
     pub fn is_native(&self) -> bool {
         self.native

@@ -55,10 +55,12 @@ pub enum Text {
     SourceIp,
     /// `Request.HTTP.Metadata["x-amz-tagging"]`: the tags as the client sent them.
     Tagging,
+    /// `Request.HTTP.Metadata["x-amz-metadata-directive"]`: whether a copy has the metadata of its request or its source.
+    Directive,
 }
 
 /// How many [`Text`]s there are.
-const TEXTS: usize = Text::Tagging as usize + 1;
+const TEXTS: usize = Text::Directive as usize + 1;
 
 /// Keys with values, in the order in which RGW has them; a key can stand more than once.
 #[derive(Clone, Debug, Default)]
@@ -203,6 +205,11 @@ impl Request {
         };
         // A part of an upload is a put_obj too; the object comes to be with complete_multipart.
         (!self.part && !self.bytes(named).is_empty()).then_some(operation)
+    }
+
+    /// Whether a copy has the metadata of its request, and not those of its source.
+    pub fn replaces(&self) -> bool {
+        self.bytes(Text::Directive).eq_ignore_ascii_case(b"REPLACE")
     }
 
     /// Whether it removed objects whose keys no release shows to a script.

@@ -1,8 +1,8 @@
 //! `admit`: refuses a request before it is done, where its event would find no room.
 
 use super::boundary::{Call, Function, Key};
-use super::notify;
 use super::read;
+use super::request;
 use super::write;
 use crate::error::Error;
 use crate::event::Release;
@@ -25,7 +25,7 @@ impl Function for Admit {
         unsafe {
             ffi::lua_settop(state, 2);
             read::value(state, 2, 0, call);
-            notify::request_to_be(state, 1, call);
+            request::to_be(state, 1, call);
             if call.refused.is_none() {
                 // For write, which has no arguments.
                 ffi::lua_pushvalue(state, 1);
