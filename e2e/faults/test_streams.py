@@ -152,3 +152,35 @@ def test_a_request_waits_for_the_acknowledgement_as_long_as_it_should(cluster, s
         broker.resume()
     assert 1.9 < waited < 10
     wait_until(lambda: consumer.stream_count("events") == 3, "the event all the same")
+
+
+def test_a_stream_is_made_where_that_is_asked_for_and_never_changed(cluster, s3, broker, consumer):
+    def options(subject):
+        ensure = f'{{ subjects = {{ "{subject}" }}, duplicate_window = 300, max_bytes = 1000000 }}'
+        return f'stream = "made", ensure_stream = {ensure}'
+
+    cluster.put_script(script(broker.url, options("s3.>")))
+    put_many(cluster, 10, clients=1)
+    wait_until(lambda: consumer.has_stream("made") and consumer.stream_count("made") == 10, "10 events")
+    config = consumer.stream_config("made")
+    assert (config.subjects, config.duplicate_window, config.max_bytes) == (["s3.>"], 300, 1000000)
+    assert config.discard == "new"
+    cluster.put_script(script(broker.url, options("other.>")))
+    put_many(cluster, 1, clients=1, prefix="more")
+    wait_until(lambda: "without the subject other.> of ensure_stream" in cluster.journal(), "a warning")
+    assert consumer.stream_config("made").subjects == ["s3.>"]
+
+
+def test_what_is_wrong_with_a_stream_is_said_with_what_mends_it(cluster, s3, broker, consumer):
+    consumer.make_stream("weak", "s3.>", duplicate_window=5, max_bytes=100000, max_msg_size=5000)
+    cluster.put_script(script(broker.url))
+    put_many(cluster, 1, clients=1)
+    for command in (
+        "nats stream edit weak --discard=new",
+        "nats stream edit weak --max-msg-size=-1",
+        "nats stream edit weak --dupe-window=70s",
+    ):
+        wait_until(lambda command=command: command in cluster.journal(), command)
+    cluster.put_script(script(broker.url, 'stream = "missing"'))
+    put_many(cluster, 1, clients=1, prefix="more")
+    wait_until(lambda: "stream missing: is not there; nats stream add missing" in cluster.journal(), "the command")

@@ -76,6 +76,14 @@ class Consumer:
     def delete_stream(self, name):
         self._run(self._client.jetstream().delete_stream(name))
 
+    def has_stream(self, name):
+        """Whether there is a stream of this name."""
+        return name in {info.config.name for info in self._run(self._client.jetstream().streams_info())}
+
+    def stream_config(self, name):
+        """What a stream was made with."""
+        return self._run(self._client.jetstream().stream_info(name)).config
+
     def stream_count(self, name):
         """How many messages a stream has."""
         return self._run(self._client.jetstream().stream_info(name)).state.messages
