@@ -37,6 +37,8 @@ struct State {
     server: String,
     trouble: String,
     told: Vec<(Instant, String)>,
+    /// When the login ends, in seconds since 1970; 0 if it does not.
+    login_expires: u64,
     /// What is wrong with streams, by their names.
     warnings: BTreeMap<String, Vec<String>>,
 }
@@ -362,12 +364,17 @@ impl Connection {
             ("refused", count(&self.refused)),
             ("dropped", count(&self.dropped)),
             ("last_error", state.trouble.as_str().into()),
+            ("login_expires", state.login_expires.into()),
             ("warnings", Value::list(state.warnings.values().flatten().map(|warning| warning.as_str().into()))),
         ])
     }
 }
 
 impl Observer for Connection {
+    fn login_expires(&self, at: Option<u64>) {
+        lock(&self.state).login_expires = at.unwrap_or_default();
+    }
+
     fn warn(&self, stream: &str, what: Vec<String>) {
         for warning in &what {
             self.tell(warning);

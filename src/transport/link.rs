@@ -44,6 +44,8 @@ const CULPRITS: [&str; 5] = ["maximum payload", "control line", "parser error", 
 pub trait Observer: Send + Sync + 'static {
     /// Something failed; it will be tried again.
     fn trouble(&self, what: &str);
+    /// The login that is used now ends then, in seconds since 1970, if it has an end.
+    fn login_expires(&self, at: Option<u64>);
     /// These things, and no others, are wrong with a stream.
     fn warn(&self, stream: &str, what: Vec<String>);
 }
@@ -113,6 +115,9 @@ impl Link {
     pub async fn open(endpoint: &Endpoint, server: &Server, observer: Weak<dyn Observer>) -> Result<Link, String> {
         let signals = Arc::new(Signals::default());
         let (login, tls) = secrets(endpoint, server).await.map_err(|problem| format!("{server}: {problem}"))?;
+        if let Some(observer) = observer.upgrade() {
+            observer.login_expires(login.expires());
+        }
         if endpoint.tls.as_ref().is_some_and(|tls| tls.insecure_skip_verify)
             && let Some(observer) = observer.upgrade()
         {

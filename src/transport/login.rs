@@ -2,6 +2,8 @@
 
 use crate::config::Auth;
 use async_nats::AuthError;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 
 /// A login with its secrets at hand.
@@ -37,6 +39,14 @@ impl Login {
                 Login::Key(key(part("USER NKEY SEED")?)?, Some(part("NATS USER JWT")?.to_owned()))
             }
         })
+    }
+
+    /// When it ends, in seconds since 1970, if it has an end: that of its JWT.
+    pub fn expires(&self) -> Option<u64> {
+        let Login::Key(_, Some(jwt)) = self else { return None };
+        let claims = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1)?).ok()?;
+        let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+        claims.get("exp").and_then(serde_json::Value::as_u64).filter(|end| *end != 0)
     }
 
     /// What is sent to a server that has sent `nonce` to be signed.
@@ -101,6 +111,19 @@ mod tests {
         assert_eq!(answer.nkey, None);
         let answer = Login::of(&Auth::Nkey(Secret::Inline(seed))).unwrap().answer(b"nonce").unwrap();
         assert_eq!((answer.jwt, answer.nkey), (None, Some(pair.public_key())));
+    }
+
+    #[test]
+    fn a_jwt_tells_its_end() {
+        let expires = |claims: &str| {
+            let jwt = format!("x.{}.y", URL_SAFE_NO_PAD.encode(claims));
+            Login::Key(Box::new(KeyPair::new_user()), Some(jwt)).expires()
+        };
+        assert_eq!(expires(r#"{"exp":1795331934,"sub":"U"}"#), Some(1_795_331_934));
+        assert_eq!(expires(r#"{"sub":"U"}"#), None);
+        assert_eq!(expires("no JSON"), None);
+        assert_eq!(Login::Key(Box::new(KeyPair::new_user()), Some("no jwt".into())).expires(), None);
+        assert_eq!(Login::Token("t".into()).expires(), None);
     }
 
     #[test]
