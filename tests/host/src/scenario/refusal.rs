@@ -3,7 +3,7 @@
 use super::memory::{SCRIPTS, Tally};
 use host::lua::{lua_getglobal, lua_settop};
 use host::process::wait_until;
-use host::{Broker, ClosedPort, Ended, Refusal, Setup, State};
+use host::{Broker, ClosedPort, Ended, Refusal, Release, Setup, State};
 
 /// The ways to refuse.
 const WAYS: [fn(u64) -> Refusal; 3] = [Refusal::Once, Refusal::Twice, Refusal::From];
@@ -37,8 +37,11 @@ pub fn scripts() {
     }
 }
 
+/// What only 20 does anything in.
+const ADMIT_ON_20: &str = "admit, on 20";
+
 /// A function, and how a script prepares the call: it sets `call` and `a` to `d`.
-const CALLS: [(&str, &str); 12] = [
+const CALLS: [(&str, &str); 13] = [
     ("luaopen", "call = package.loadlib(package.searchpath('rgw_nats', package.cpath), 'luaopen_rgw_nats')"),
     ("notify", "call, a, b = nats.notify, Request, { url = url, idle_timeout_ms = 60000 }"),
     ("notify, refused", "call, a, b = nats.notify, Request, { urk = url, subject = 'a..b', id = {} }"),
@@ -46,6 +49,7 @@ const CALLS: [(&str, &str); 12] = [
         "notify, raised",
         "call, a, b = nats.notify, setmetatable({}, { __index = function(_, k) error(k .. 'x') end }), {}",
     ),
+    (ADMIT_ON_20, "call, a, b = nats.admit, Request, { url = url, idle_timeout_ms = 60000 }"),
     ("connect", "call, a, b = nats.connect, url, { name = 'refusal', idle_timeout_ms = 100 }"),
     ("connect, refused", "call, a, b = nats.connect, url, { nam = {} }"),
     ("status", "call = nats.status"),
@@ -64,7 +68,8 @@ pub fn calls() {
         let mut refusals = 0;
         for way in WAYS {
             for place in 1.. {
-                let state = State::open(&Setup { debug: true, ..Setup::default() }).expect("a state");
+                let release = if name == ADMIT_ON_20 { Release::Tentacle } else { Release::Reef };
+                let state = State::open(&Setup { release, debug: true, ..Setup::default() }).expect("a state");
                 state.must_run(&format!("url = 'nats://127.0.0.1:{}'", port.port()));
                 if name != "luaopen" {
                     // A connection that nobody uses goes away soon.
