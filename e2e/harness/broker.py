@@ -13,7 +13,7 @@ class Broker:
 
     def __init__(self, machine, name="nats", jetstream=False, config=""):
         self._machine = machine
-        self._name = name
+        self.name = name
         self.port, self._monitor = free_ports(2)
         self.url = f"nats://127.0.0.1:{self.port}"
         self.process = None
@@ -28,8 +28,15 @@ class Broker:
         machine.path(f"/nats/{name}.conf").write_text("\n".join(lines))
 
     def start(self):
-        self.process = self._machine.spawn(self._name, "nats-server", "-c", f"/nats/{self._name}.conf")
-        wait_until(self._is_up, "nats-server to answer")
+        self.launch()
+        return self.wait_until_up()
+
+    def launch(self):
+        """Starts it and does not wait: a server of a cluster is not well before there are others."""
+        self.process = self._machine.spawn(self.name, "nats-server", "-c", f"/nats/{self.name}.conf")
+
+    def wait_until_up(self):
+        wait_until(self._is_up, "nats-server to answer", timeout=60)
         return self
 
     def _is_up(self):
@@ -54,7 +61,7 @@ class Broker:
         """Ends it, whatever its state, and takes its store away."""
         self.resume()
         self.stop(signal.SIGKILL)
-        shutil.rmtree(self._machine.path(f"/nats/{self._name}"), ignore_errors=True)
+        shutil.rmtree(self._machine.path(f"/nats/{self.name}"), ignore_errors=True)
 
     def monitor(self, page):
         """A page of the monitoring endpoint."""
@@ -64,3 +71,39 @@ class Broker:
     def connections(self, name="rgw_nats/"):
         """The connections whose name begins so, as connz has them, the closed ones not among them."""
         return [one for one in self.monitor("connz")["connections"] if one.get("name", "").startswith(name)]
+
+
+class BrokerCluster:
+    """Three nats-servers that are one cluster, with JetStream."""
+
+    def __init__(self, machine, size=3):
+        ports = free_ports(size)
+        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+        self.brokers = [
+            Broker(
+                machine,
+                name=f"n{number}",
+                jetstream=True,
+                config=f'cluster {{ name: three, listen: "127.0.0.1:{port}", routes: [{routes}] }}',
+            )
+            for number, port in enumerate(ports)
+        ]
+
+    @property
+    def url(self):
+        return ",".join(broker.url for broker in self.brokers)
+
+    def start(self):
+        for broker in self.brokers:
+            broker.launch()
+        for broker in self.brokers:
+            broker.wait_until_up()
+        return self
+
+    def named(self, name):
+        """The server of this name."""
+        return next(broker for broker in self.brokers if broker.name == name)
+
+    def end(self):
+        for broker in self.brokers:
+            broker.end()

@@ -53,7 +53,7 @@ class Consumer:
             "error_cb": _quiet,
             **options,
         }
-        self._client = self._run(nats.connect(broker.url, **options))
+        self._client = self._run(nats.connect(broker.url.split(","), **options))
         if subject:
             self._run(self._client.subscribe(subject, cb=self._take))
             self._run(self._client.flush())
@@ -79,6 +79,10 @@ class Consumer:
     def has_stream(self, name):
         """Whether there is a stream of this name."""
         return name in {info.config.name for info in self._run(self._client.jetstream().streams_info())}
+
+    def stream_leader(self, name):
+        """The server that leads a stream of several."""
+        return self._run(self._client.jetstream().stream_info(name)).cluster.leader
 
     def stream_config(self, name):
         """What a stream was made with."""
