@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import re
 import socket
 import struct
 from dataclasses import dataclass
@@ -69,6 +70,14 @@ class RawClient:
                 connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
             return _read_reply(connection, method)
+
+    def pipeline(self, requests):
+        """Sends requests over one connection without waiting for replies between them; returns their status."""
+        with socket.create_connection(self._address, 20) as connection:
+            connection.sendall(b"".join(requests))
+            connection.shutdown(socket.SHUT_WR)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        return [int(status) for status in re.findall(rb"^HTTP/1\.1 (\d+)", answer, re.MULTILINE)]
 
     def abandon(self, data, reset=False):
         """Sends bytes and is gone without waiting for a reply; by a reset, if so wanted."""
