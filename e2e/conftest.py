@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from harness import RELEASES, Broker, Cluster, Consumer, private_mounts  # noqa: E402
+from harness.attack import TEMPLATE, Attack  # noqa: E402
+from harness.cluster import script  # noqa: E402
+from harness.raw_client import RawClient  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -83,3 +87,38 @@ def consumer(broker):
     consumer = Consumer(broker)
     yield consumer
     consumer.close()
+
+
+@pytest.fixture(scope="module")
+def scripted(whole_cluster):
+    """The cluster with our script of two lines, a broker of its own, and a second user who may do nothing."""
+    whole_cluster.broker = Broker(whole_cluster.machine, "scripted").start()
+    whole_cluster.put_script(script(whole_cluster.broker.url, TEMPLATE))
+    keys = ("--access-key=other", "--secret-key=other")
+    whole_cluster.admin("user", "create", "--uid=other", "--display-name=Other", *keys, check=False)
+    yield whole_cluster
+    whole_cluster.admin("script", "rm", "--context=postRequest")
+    whole_cluster.broker.end()
+
+
+@pytest.fixture(scope="module")
+def swift(scripted):
+    """The header by which Swift knows the user of the tests."""
+    scripted.admin("subuser", "create", "--uid=tester", "--subuser=tester:swift", "--access=full", check=False)
+    scripted.admin("key", "create", "--subuser=tester:swift", "--key-type=swift", "--secret-key=swift")
+    login = [("X-Auth-User", "tester:swift"), ("X-Auth-Key", "swift")]
+    reply = RawClient(scripted.s3_port).ask_unsigned("GET", "/auth/v1.0", login)
+    return ("X-Auth-Token", reply.headers["x-auth-token"])
+
+
+@pytest.fixture
+def attack(scripted):
+    """What a hostile client does; the gateway must live through it."""
+    if not scripted.gateway.is_alive():
+        scripted.start_gateway()
+    consumer = Consumer(scripted.broker)
+    attack = Attack(scripted, consumer, f"attacked-{time.monotonic_ns()}")
+    yield attack
+    consumer.close()
+    # Not in the test, as one that is known to fail may not end the gateway either.
+    attack.check_gateway()
