@@ -81,7 +81,8 @@ describe("a rule of notify()", function()
     local function events(name) return nats.notify(request(), { url = server:url(), events = name }) end
     assert.matches("the nearest is s3:ObjectCreated:Put", fails("bad_config", events({ "s3:ObjectCreated:Putt" })))
     assert.matches("shows no script", fails("bad_config", events({ "s3:ObjectLifecycle:Expiration:Current" })))
-    assert.matches("shows no script", fails("bad_config", events({ "s3:ObjectRemoved:DeleteMarkerCreated" })))
+    local markers = { "s3:ObjectRemoved:DeleteMarkerCreated" }
+    assert.matches("versioned must list the buckets", fails("bad_config", events(markers)))
     fails("bad_config", events("s3:ObjectCreated:*"))
     fails("bad_config", events({ 1 }))
     fails("bad_config", events({ "*" }))

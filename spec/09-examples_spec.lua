@@ -1,8 +1,10 @@
--- The examples of docs/api.md: the scripts that begin with "-- runs", and the configuration file.
+-- The examples of the docs: the scripts in docs/api.md that begin with "-- runs", the files in docs/configuration.md.
 local helpers = require("helpers")
 local nats = require("rgw_nats")
+local Reference = require("reference")
+local wait_until = helpers.wait_until
 
-local docs = assert(helpers.read("docs/api.md"), "run the specs with scripts/run-specs.sh")
+local api, configuration = Reference.new("docs/api.md"), Reference.new("docs/configuration.md")
 local URL = "nats://127.0.0.1:4222"
 
 local function request(id)
@@ -10,6 +12,11 @@ local function request(id)
     RGWOp = "put_obj", Id = id, Response = { HTTPStatusCode = 200 }, Bucket = { Name = "photos" },
     Object = { Name = "2026/a.jpg", Size = 11 },
   }
+end
+
+-- The line of a page that a block stands in.
+local function line_of(page, block)
+  return select(2, page.text:sub(1, page.text:find(block, 1, true)):gsub("\n", ""))
 end
 
 describe("an example of docs/api.md", function()
@@ -28,38 +35,99 @@ describe("an example of docs/api.md", function()
     end
   end
 
-  for block in docs:gmatch("```lua\n(%-%- runs.-)```") do
-    local _, line = docs:sub(1, docs:find(block, 1, true)):gsub("\n", "")
-    it("runs: the one in line " .. line, function()
-      local log = {}
-      local environment = setmetatable({
-        Request = request("script in line " .. line),
-        RGWDebugLog = function(text) log[#log + 1] = text end,
-      }, { __index = _G })
-      local script = block:gsub(URL, server:url())
-      assert(load(script, "=docs/api.md", "t", environment))()
-      local subject = block:match("^%-%- runs, and publishes to (%S+)\n")
-      if subject then
-        published(subject)
-        assert.same({}, log)
-      else
-        assert.matches("^%-%- runs\n", block)
+  for block in api:blocks("lua") do
+    local line = line_of(api, block)
+    -- The others say how a function is called.
+    if block:find("^%-%- runs") then
+      it("runs: the one in line " .. line, function()
+        local log = {}
+        local environment = setmetatable({
+          Request = request("script in line " .. line),
+          RGWDebugLog = function(text) log[#log + 1] = text end,
+        }, { __index = _G })
+        local script = block:gsub(URL, server:url())
+        assert(load(script, "=docs/api.md", "t", environment))()
+        local subject = block:match("^%-%- runs, and publishes to (%S+)\n")
+        if subject then
+          published(subject)
+          assert.same({}, log)
+        else
+          assert.matches("^%-%- runs\n", block)
+        end
+      end)
+    end
+  end
+
+  it("is there for each function", function()
+    for name, text in api.text:gmatch("\n### `([%w_:]+)%(.-`\n(.-)\n%*%*Since") do
+      assert.matches("```lua\n-- runs", text, 1, true, name)
+    end
+  end)
+end)
+
+describe("a file in docs/configuration.md", function()
+  local server, subscriber
+  setup(function()
+    server = helpers.server()
+    subscriber = server:subscribe(">")
+  end)
+  teardown(helpers.stop)
+
+  -- Has the module read a file, and returns its state.
+  local function read(text)
+    local path = server.directory .. "/" .. helpers.name() .. ".toml"
+    helpers.write(path, text)
+    assert.is_true(nats.notify(request("configured"), path))
+    return wait_until(function()
+      for _, state in ipairs(nats.status().configurations) do
+        if state.path == path and (state.notifications > 0 or state.last_error ~= "") then return state end
+      end
+    end, "the reading of " .. path)
+  end
+
+  for block in configuration:blocks("toml") do
+    it("is right: the one in line " .. line_of(configuration, block), function()
+      local here, number = block:gsub(URL, server:url())
+      assert.equal("", read(here).last_error)
+      -- What needs no file publishes a put, if it is for this server and not for tenants.
+      if number > 0 and not block:find("_file", 1, true) and not block:find("tenant", 1, true) then
+        repeat
+          local message = assert(subscriber:next(), "nothing was published")
+        until message.headers["Rgw-Request-Id"] == "configured"
       end
     end)
   end
 
-  it("configures in TOML", function()
-    local path = server.directory .. "/rgw_nats.toml"
-    helpers.write(path, (docs:match("```toml\n(.-)```"):gsub(URL, server:url())))
-    assert.is_true(nats.notify(request("configured"), path))
-    repeat
-      local message = published("s3.photos.ObjectCreated:Put")
-    until message.headers["Nats-Msg-Id"]:match("^configured/ObjectCreated:Put/thumbnails/")
+  local whole = configuration:section("A whole file", "##"):match("```toml\n(.-)```")
+
+  it("has each key, in the whole one", function()
+    local text = "\n" .. whole
+    for _, place in ipairs({
+      { "Endpoint", "##", "key" }, { "Endpoint", "##", "option" }, { "auth", "##", "key" }, { "tls", "##", "key" },
+      { "notification", "##", "key" }, { "Filters", "###", "filter" },
+    }) do
+      for name, row in pairs(Reference.rows(configuration:section(place[1], place[2]), place[3])) do
+        if not name:find("…", 1, true) then
+          local value = row.type == "secret" and name .. "_?%l* = " or name .. " = "
+          local found = text:find("\n" .. value) or text:find("\n# " .. value)
+          assert(found or text:find("\n%[+[%l.]-" .. name .. "%]+"), name)
+        end
+      end
+    end
   end)
 
-  it("is there for each function", function()
-    for name, text in docs:gmatch("\n### `([%w_:]+)%(.-`\n(.-)\n%*%*Since") do
-      assert.matches("```lua\n-- runs", text, 1, true, name)
+  it("is right with what is commented out, in the whole one", function()
+    for _, case in ipairs({
+      { "nkey_seed_file", "user", "password" }, { "nkey_seed_file", "token" }, { "nkey_seed_file", "credentials_file" },
+      { false, "jwt", "ca_file", "ca_dir", "cert_file", "key_file", "server_name" },
+    }) do
+      local text = case[1] and whole:gsub("\n(" .. case[1] .. " = )", "\n# %1") or whole
+      for place = 2, #case do
+        local changed
+        text, changed = text:gsub("\n# (" .. case[place] .. " = )", "\n%1")
+        assert.equal(1, changed, case[place])
+      end
+      assert.equal("", read(text).last_error)
     end
   end)
 end)
