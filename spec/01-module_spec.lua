@@ -17,7 +17,9 @@ describe("require 'rgw_nats'", function()
   it("has exactly these", function()
     local kinds = {}
     for name, value in pairs(nats) do kinds[name] = type(value) end
-    assert.same({ notify = "function", connect = "function", status = "function", _VERSION = "string" }, kinds)
+    assert.same({
+      notify = "function", admit = "function", connect = "function", status = "function", _VERSION = "string",
+    }, kinds)
   end)
 
   it("names the version of its rock", function()

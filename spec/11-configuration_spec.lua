@@ -36,6 +36,10 @@ local places = {
   { "filter", { rows(page:section("Filters", "###"), "filter") }, function(keys_of)
     return try({ filter = keys_of })
   end },
+  { "ensure_stream", { rows(page:section("ensure_stream", "##"), "key") }, function(keys_of)
+    keys_of.subjects = keys_of.subjects or "s3.>"
+    return try({ stream = "events", ensure_stream = keys_of })
+  end },
 }
 
 -- The names that a row stands for: a secret's are three.
@@ -65,6 +69,7 @@ local MAKE = {
   string = function(size) return ("x"):rep(size) end,
   path = function(size) return ("/"):rep(size) end,
   ["pattern or list of patterns"] = function(size) return { ("x"):rep(size) } end,
+  ["subject or list of subjects"] = function(size) return { ("x"):rep(size) } end,
   ["string or list"] = function(size)
     local list = {}
     for n = 1, size do list[n] = "h" .. n end

@@ -101,7 +101,14 @@ end
 
 -- Starts the server again, on the same ports.
 function Server:start()
-  if not self:try() then error("no nats-server again: " .. self:log(), 2) end
+  -- A killed process lets its ports go when the last of its threads has ended, a moment after it counts as gone.
+  local limit = socket.gettime() + LIMIT
+  while not self:try() do
+    if socket.gettime() > limit or not self:log():find("address already in use", 1, true) then
+      error("no nats-server again: " .. self:log(), 2)
+    end
+    socket.sleep(0.05)
+  end
 end
 
 function Server:log()

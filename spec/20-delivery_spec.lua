@@ -1,0 +1,198 @@
+-- When a message is delivered, what becomes of one that is not, and what a full queue does. With a real nats-server.
+local helpers = require("helpers")
+local nats = require("rgw_nats")
+local wait_until = helpers.wait_until
+
+local REQUEST = {
+  RGWOp = "put_obj", Id = "z.1.2", Response = { HTTPStatusCode = 200 }, HTTP = { Method = "PUT" },
+  Bucket = { Name = "photos" }, Object = { Name = "a.jpg" },
+}
+
+-- The state of the connection to a server that a configuration is for, found by its name.
+local function state(configuration)
+  for _, connection in ipairs(nats.status().connections) do
+    if connection.name == configuration.name then return connection end
+  end
+end
+
+local function notify(configuration) assert.is_true(nats.notify(REQUEST, configuration)) end
+
+-- Waits until a counter has a value, and checks that it is this one.
+local function counts(configuration, counter, number)
+  local what = ("%s to be %d"):format(counter, number)
+  wait_until(function() return state(configuration)[counter] >= number end, what)
+  assert.equal(number, state(configuration)[counter])
+end
+
+describe("a message", function()
+  teardown(helpers.stop)
+
+  it("is delivered when the stream that takes it has acknowledged it", function()
+    local stream = helpers.stream("s3.>")
+    local configuration = { url = stream:url(), name = helpers.name() }
+    notify(configuration)
+    counts(configuration, "delivered", 1)
+    assert.equal(1, #stream:kept(1))
+    assert.equal(0, state(configuration).retried)
+  end)
+
+  it("is delivered when the server has it, where no stream takes it or there is no JetStream", function()
+    for _, server in ipairs({ helpers.stream("other.>"), helpers.server() }) do
+      local subscriber = server:subscribe("s3.>")
+      local configuration = { url = server:url(), name = helpers.name() }
+      notify(configuration)
+      assert.equal("s3.photos.ObjectCreated:Put", subscriber:next().subject)
+      counts(configuration, "delivered", 1)
+      assert.equal(0, state(configuration).retried)
+    end
+  end)
+
+  it("is delivered with ack = none when it was handed to the connection", function()
+    local stream = helpers.stream("s3.>")
+    local configuration = { url = stream:url(), name = helpers.name(), ack = "none" }
+    notify(configuration)
+    counts(configuration, "delivered", 1)
+    assert.equal(1, #stream:kept(1))
+  end)
+
+  it("waits for the stream that was named, and for no other", function()
+    local stream = helpers.stream("s3.>")
+    local configuration = { url = stream:url(), name = helpers.name(), stream = "named" }
+    notify(configuration)
+    wait_until(function() return state(configuration).retried > 0 end, "a second attempt")
+    assert.equal(1, state(configuration).pending)
+    -- The other stream takes the subject, and is told that it is not the one.
+    assert.equal(0, #stream:kept(0))
+    assert.matches("not_stored: s3.photos.ObjectCreated:Put: .*(10060)", state(configuration).last_error)
+    stream:api("STREAM.DELETE.kept")
+    stream:api("STREAM.CREATE.named", { name = "named", subjects = { "s3.>" }, storage = "file" })
+    counts(configuration, "delivered", 1)
+  end)
+
+  it("goes to a stream that is made where that is asked for", function()
+    local server = helpers.server('jetstream { store_dir: "DIRECTORY" }')
+    local configuration = {
+      url = server:url(), name = helpers.name(), stream = "made",
+      ensure_stream = { subjects = { "s3.>" }, duplicate_window = 300, storage = "memory" },
+    }
+    notify(configuration)
+    counts(configuration, "delivered", 1)
+    local made = server:api("STREAM.INFO.made")
+    assert.equal(1, made.state.messages)
+    assert.same({ "s3.>", "memory", "new", 300e9 },
+      { made.config.subjects[1], made.config.storage, made.config.discard, made.config.duplicate_window })
+  end)
+
+  it("is given up when max_retries is over, and says expired", function()
+    local server = helpers.server('jetstream { store_dir: "DIRECTORY" }')
+    local configuration = { url = server:url(), name = helpers.name(), stream = "nowhere", max_retries = 2 }
+    notify(configuration)
+    counts(configuration, "refused", 1)
+    local found = state(configuration)
+    assert.same({ 0, 2, 0 }, { found.pending, found.retried, found.delivered })
+    assert.matches("expired: max_retries of 2 is over; the last reason: not_stored", found.last_error)
+  end)
+
+  it("is given up when time_to_live is over, while there is no server too", function()
+    local configuration = {
+      url = "nats://127.0.0.1:" .. helpers.port(), name = helpers.name(), time_to_live = 1,
+    }
+    notify(configuration)
+    assert.equal(1, state(configuration).pending)
+    counts(configuration, "refused", 1)
+    assert.equal(0, state(configuration).pending)
+  end)
+
+  it("is sent again after retry_sleep_duration", function()
+    local server = helpers.server('jetstream { store_dir: "DIRECTORY" }')
+    local slow = { url = server:url(), name = helpers.name(), stream = "nowhere", retry_sleep_duration = 3600 }
+    local fast = { url = server:url(), name = helpers.name(), stream = "nowhere" }
+    notify(slow)
+    notify(fast)
+    wait_until(function() return state(fast).retried >= 3 end, "three attempts")
+    assert.equal(1, state(slow).retried)
+  end)
+end)
+
+describe("a full queue", function()
+  teardown(helpers.stop)
+
+  -- Fills a queue of two, with a server that comes later.
+  local function fill(options)
+    local stream = helpers.stream("s3.>")
+    stream:stop()
+    local configuration = { url = stream:url(), name = helpers.name(), max_pending = 2 }
+    for key, value in pairs(options) do configuration[key] = value end
+    notify(configuration)
+    notify(configuration)
+    return stream, configuration
+  end
+
+  it("refuses, if nothing else is wanted", function()
+    local _, configuration = fill({})
+    helpers.fails("queue_full", nats.notify(REQUEST, configuration))
+    assert.same({ 2, 1, 0 },
+      { state(configuration).pending, state(configuration).rejected, state(configuration).dropped })
+  end)
+
+  it("drops its oldest messages with overflow = drop_oldest", function()
+    local stream, configuration = fill({ overflow = "drop_oldest", subject = "s3.{id}" })
+    configuration.id = "new"
+    notify(configuration)
+    assert.equal(1, state(configuration).dropped)
+    stream:start()
+    local kept = stream:kept(2)
+    assert.same({ "s3.rgw_nats", "s3.new" }, { kept[1].subject, kept[2].subject })
+  end)
+
+  it("has a request wait for room with overflow = block, block_ms at most", function()
+    local _, configuration = fill({ overflow = "block", block_ms = 300 })
+    local message = helpers.fails("queue_full", nats.notify(REQUEST, configuration))
+    assert.matches("max_pending = 2", message, 1, true)
+  end)
+
+  it("refuses nobody in admit() before Ceph 20, nor where the configuration is wrong", function()
+    local _, configuration = fill({})
+    assert.is_true(nats.admit(REQUEST, configuration))
+    helpers.fails("bad_config", nats.admit(setmetatable({}, { __name = "Request", __index = REQUEST }), { urk = 1 }))
+    helpers.fails("bad_argument", nats.admit(nil, configuration))
+  end)
+
+  it("is what admit() refuses a request for on Ceph 20", function()
+    local emulator = require("rgw_nats.emulator")
+    local gateway = emulator.new("20.2")
+    local stream, configuration = fill({})
+    package.loaded.its_configuration = configuration
+    local script = 'return require("rgw_nats").admit(Request, require("its_configuration"))'
+    local refused = gateway:request("put_obj", { Bucket = { Name = "photos" }, Object = { Name = "a.jpg" } })
+    assert.is_true(gateway:run(script, refused, "preRequest"))
+    assert.is_true(gateway.aborted)
+    assert.equal(503, refused.Response.HTTPStatusCode)
+    local reading = gateway:request("get_obj", { Bucket = { Name = "photos" }, Object = { Name = "a.jpg" } })
+    assert.is_true(gateway:run(script, reading, "preRequest"))
+    assert.is_falsy(gateway.aborted)
+    stream:start()
+    counts(configuration, "delivered", 2)
+    assert.is_true(gateway:run(script, refused, "preRequest"))
+    assert.is_falsy(gateway.aborted)
+  end)
+end)
+
+describe("wait_ms", function()
+  teardown(helpers.stop)
+
+  it("is how long a request waits for its delivery", function()
+    local stream = helpers.stream("s3.>")
+    local configuration = { url = stream:url(), name = helpers.name(), wait_ms = 10000 }
+    notify(configuration)
+    -- It has waited: nothing else is to be waited for.
+    assert.equal(1, state(configuration).delivered)
+    configuration.wait_ms = 100
+    configuration.name = helpers.name()
+    stream:pause()
+    notify(configuration)
+    assert.same({ 0, 1 }, { state(configuration).delivered, state(configuration).pending })
+    stream:resume()
+    counts(configuration, "delivered", 1)
+  end)
+end)
