@@ -27,10 +27,9 @@ local function run(command, ...)
   return done or error(told, 2)
 end
 
--- Makes an authority that keeps its files in a new directory below this one; `certificate` is the path of its own.
-function Authority.new(directory)
-  local authority = setmetatable({ directory = directory .. "/" .. helpers.name() }, Authority)
-  assert(os.execute("mkdir " .. authority.directory))
+-- Makes an authority with a directory of its own; `certificate` is the path of its certificate.
+function Authority.new()
+  local authority = setmetatable({ directory = helpers.directory() }, Authority)
   local file = authority.directory .. "/authority"
   authority.certificate, authority.key = file .. ".pem", file .. ".key"
   helpers.write(file .. ".cnf", (CONFIGURATION:gsub("DIRECTORY", authority.directory)))

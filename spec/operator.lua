@@ -94,12 +94,13 @@ local function sign(signer, subject, kind, claims, expires)
 end
 
 -- A pair of keys for a user, without an operator.
-function Operator.nkey(directory)
-  return pair(directory, "user")
+function Operator.nkey()
+  return pair(helpers.directory(), "user")
 end
 
--- Makes an operator and an account, with files in this directory.
-function Operator.new(directory)
+-- Makes an operator and an account.
+function Operator.new()
+  local directory = helpers.directory()
   local operator = setmetatable({ directory = directory }, Operator)
   operator.key, operator.account = pair(directory, "operator"), pair(directory, "account")
   operator.jwt = sign(operator.key, operator.key, "operator", {})
