@@ -3,6 +3,8 @@
 mod connection;
 mod courier;
 mod queue;
+#[allow(dead_code, reason = "the connection and its courier come next")]
+mod spool;
 
 pub use connection::Connection;
 pub use courier::courier;
