@@ -13,6 +13,7 @@ mod dead;
 mod disk;
 mod entry;
 mod failure;
+mod recovery;
 mod slot;
 mod state;
 mod store;

@@ -14,6 +14,7 @@ const FORMAT: &str = "1\n";
 /// How many slots there can be.
 const MAX_SLOTS: u32 = 256;
 const QUEUE: &str = "queue.redb";
+const COPY: &str = "copy.redb";
 
 /// A slot that is ours.
 pub struct Slot {
@@ -112,6 +113,24 @@ impl Slot {
         fs::rename(self.path.join(QUEUE), &aside)?;
         sync_directory(&self.path)?;
         Ok(aside)
+    }
+
+    /// A copy of a damaged file, to be worked on.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn copy_aside(&self, aside: &Path) -> io::Result<File> {
+        let mut copy = private().truncate(true).open(self.path.join(COPY))?;
+        io::copy(&mut File::open(aside)?, &mut copy)?;
+        Ok(copy)
+    }
+
+    /// Takes that copy away.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn remove_copy(&self) -> io::Result<()> {
+        fs::remove_file(self.path.join(COPY))
     }
 
     /// How many damaged files were put aside here.

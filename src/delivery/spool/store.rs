@@ -67,8 +67,20 @@ impl Store {
     /// # Errors
     /// A [`Failure`]; `is_damage` if the file can't be used.
     pub fn open(backend: impl StorageBackend) -> Result<Store, Failure> {
+        Store::open_with(backend, true)
+    }
+
+    /// Opens a queue whose pages are known to be damaged, for what can be read of it nonetheless.
+    ///
+    /// # Errors
+    /// A [`Failure`].
+    pub fn open_unchecked(backend: impl StorageBackend) -> Result<Store, Failure> {
+        Store::open_with(backend, false)
+    }
+
+    fn open_with(backend: impl StorageBackend, is_checked: bool) -> Result<Store, Failure> {
         let mut builder = Database::builder();
-        let builder = builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+        let builder = builder.set_cache_size(CACHE).set_check_integrity_on_open(is_checked);
         let database = builder.create_with_backend(backend)?;
         let write = database.begin_write()?;
         let next = {
@@ -188,6 +200,19 @@ impl Store {
             }
         }
         Ok(write.commit()?)
+    }
+
+    /// Changes a byte of an entry.
+    #[cfg(test)]
+    pub fn spoil(&mut self, position: u64) {
+        let write = self.database.begin_write().unwrap();
+        {
+            let mut entries = write.open_table(ENTRIES).unwrap();
+            let mut frame = entries.get(position).unwrap().unwrap().value().to_vec();
+            *frame.last_mut().unwrap() ^= 1;
+            entries.insert(position, frame.as_slice()).unwrap();
+        }
+        write.commit().unwrap();
     }
 
     /// Brings what was committed without waiting to the disk.

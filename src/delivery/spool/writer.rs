@@ -3,6 +3,7 @@
 use super::answer::{Answer, Reply, pair};
 use super::disk::Disk;
 use super::failure::Failure;
+use super::recovery::open_store;
 use super::slot::Slot;
 use super::state::Shared;
 use super::store::{Append, Store};
@@ -302,27 +303,6 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// Opens the queue of a slot. One that is damaged is put aside, and one is made in its place; so is one that the thread
-/// has died of.
-fn open_store(slot: &Slot, shared: &Shared) -> Result<(Store, Disk), Failure> {
-    let mut failure = "it has ended the spool's thread".to_owned();
-    if !shared.suspect(slot.path()) {
-        let disk = shared.disk(slot)?;
-        let opened = Store::open(disk.clone());
-        shared.clear(slot.path());
-        match opened {
-            Ok(store) => return Ok((store, disk)),
-            Err(damage) if damage.is_damage => failure = damage.to_string(),
-            Err(other) => return Err(other),
-        }
-    }
-    let aside = slot.set_aside(shared.now_ms())?;
-    shared.clear(slot.path());
-    log::line(format_args!("a queue of the spool is damaged ({failure}) and put aside: {}", aside.display()));
-    let disk = shared.disk(slot)?;
-    Ok((Store::open(disk.clone())?, disk))
 }
 
 /// Work whose result is an answer.

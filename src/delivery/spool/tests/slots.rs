@@ -67,7 +67,7 @@ fn what_a_killed_process_had_acknowledged_is_adopted() {
             all(ours).len()
         });
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "delivery::spool::tests::child_that_is_killed"])
+            .args(["--exact", "delivery::spool::tests::slots::child_that_is_killed"])
             .env("RGW_NATS_SPOOL_CHILD", &scratch.0)
             .stdout(std::process::Stdio::null())
             .spawn()
