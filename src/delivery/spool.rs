@@ -8,6 +8,7 @@
 //! under it, and takes over those that no one holds any more. After a crash an entry may be delivered once more, since the
 //! end of an entry is not waited for; none is lost that its [`Answer`] has said to be kept.
 
+mod adoption;
 mod answer;
 mod dead;
 mod disk;

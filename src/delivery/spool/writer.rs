@@ -1,5 +1,6 @@
 //! The spool's thread: the only one that touches the disk.
 
+use super::adoption::Adoption;
 use super::answer::{Answer, Reply, pair};
 use super::disk::Disk;
 use super::failure::Failure;
@@ -9,7 +10,6 @@ use super::state::Shared;
 use super::store::{Append, Store};
 use crate::config::SyncRule;
 use crate::error::{Code, Error};
-use crate::log;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -45,7 +45,7 @@ pub struct Writer {
     /// Whether a sync has failed since the queue was last written anew.
     is_doubtful: bool,
     retry_at: Instant,
-    adopt_at: Instant,
+    adoption: Adoption,
 }
 
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl Writer {
     /// One that has nothing open yet.
     pub fn new(shared: Arc<Shared>) -> Writer {
         let now = Instant::now();
-        Writer { shared, slot: None, store: None, is_doubtful: false, retry_at: now, adopt_at: now }
+        Writer { shared, slot: None, store: None, is_doubtful: false, retry_at: now, adoption: Adoption::new() }
     }
 
     /// Serves until no one can ask any more.
@@ -72,7 +72,9 @@ impl Writer {
                 self.tick();
                 tick = Instant::now() + TICK.min(self.shared.retry);
             }
-            match commands.recv_timeout(tick.saturating_duration_since(Instant::now())) {
+            let is_moving = self.adopt();
+            let wait = if is_moving { Duration::ZERO } else { tick.saturating_duration_since(Instant::now()) };
+            match commands.recv_timeout(wait) {
                 Ok(first) => {
                     let batch = self.gather(first, commands);
                     self.serve(batch);
@@ -181,7 +183,6 @@ impl Writer {
             Ok(()) => {
                 self.report();
                 self.shared.opened();
-                self.adopt_at = Instant::now();
                 if self.entries() > 0 {
                     self.shared.arrived();
                 }
@@ -215,10 +216,7 @@ impl Writer {
         }
         self.expire();
         self.flush();
-        if now >= self.adopt_at && self.store.is_some() {
-            self.adopt_at = now + self.shared.retry.saturating_mul(2);
-            self.adopt();
-        }
+        self.adoption.look(&self.shared);
         self.give_room();
         self.report();
     }
@@ -247,6 +245,22 @@ impl Writer {
         self.settle(outcome);
     }
 
+    /// Takes in a part of what another has left behind. Whether there is more, and room for it.
+    fn adopt(&mut self) -> bool {
+        let Some((store, _)) = &mut self.store else { return false };
+        let Some(load) = self.adoption.next(&self.shared, store) else { return false };
+        let loaded = store.load(&load);
+        let is_ours = loaded.is_ok();
+        self.settle(loaded);
+        if is_ours {
+            self.adoption.taken(&self.shared, &load);
+            if load.has_entries() {
+                self.shared.arrived();
+            }
+        }
+        is_ours
+    }
+
     fn give_room(&mut self) {
         let Some((store, disk)) = &mut self.store else { return };
         let (entries, dead, _) = store.tallies();
@@ -254,54 +268,6 @@ impl Writer {
             let outcome = store.compact();
             self.settle(outcome);
         }
-    }
-
-    /// Takes over what others have left behind, as far as there is room.
-    fn adopt(&mut self) {
-        let slots = match Slot::orphans(Path::new(&self.shared.options.directory)) {
-            Ok(slots) => slots,
-            Err(error) => return self.shared.trouble(format!("can't look for orphans: {error}")),
-        };
-        self.shared.refused(slots.refused);
-        for orphan in &slots.ours {
-            if let Err(failure) = self.adopt_one(orphan) {
-                self.shared.trouble(format!("{}: {failure}", orphan.path().display()));
-            }
-        }
-    }
-
-    /// The failure is the orphan's; one of our own poisons.
-    fn adopt_one(&mut self, orphan: &Slot) -> Result<(), Failure> {
-        let (mut other, _) = open_store(orphan, &self.shared)?;
-        let mut adopted = 0;
-        loop {
-            let load = other.unload()?;
-            if load.len() == 0 {
-                drop(other);
-                orphan.remove_queue()?;
-                break;
-            }
-            let Some((store, _)) = &mut self.store else { break };
-            let (entries, dead, _) = store.tallies();
-            if load.has_entries() && !self.shared.has_room(entries, dead) {
-                break;
-            }
-            let loaded = store.load(&load);
-            let is_ours = loaded.is_ok();
-            self.settle(loaded);
-            if !is_ours {
-                break;
-            }
-            if load.has_entries() {
-                self.shared.arrived();
-            }
-            other.unloaded(&load)?;
-            adopted += load.len();
-        }
-        if adopted > 0 {
-            log::line(format_args!("the spool has adopted {adopted} messages of {}", orphan.path().display()));
-        }
-        Ok(())
     }
 }
 
