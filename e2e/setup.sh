@@ -41,8 +41,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 version=$(cargo --version 2> /dev/null | cut -d' ' -f2 || true)
-if [ "$(printf '%s\n' 1.89.0 "${version:-0}" | sort -V | head -n 1)" != 1.89.0 ]; then
-  say "Rust 1.89 or newer is needed to build, and this machine has ${version:-none}; rustup installs it"
+if [ "$(printf '%s\n' 1.90.0 "${version:-0}" | sort -V | head -n 1)" != 1.90.0 ]; then
+  say "Rust 1.90 or newer is needed to build, and this machine has ${version:-none}; rustup installs it"
   exit 1
 fi
 

@@ -14,7 +14,7 @@ case ${1:-} in
 esac
 out=${2:-build/rgw_nats.so}
 command -v cargo > /dev/null || {
-  echo "rgw_nats: building from source takes Rust 1.89 or newer (cargo); the binary rock takes none" >&2
+  echo "rgw_nats: building from source takes Rust 1.90 or newer (cargo); the binary rock takes none" >&2
   exit 1
 }
 # Each Lua has a directory of its own, as cargo gives both libraries one name, and would link anew at each change.

@@ -5,6 +5,7 @@ mod document;
 mod endpoint;
 mod fields;
 mod secret;
+mod spool;
 mod stream;
 mod tls;
 
@@ -13,5 +14,6 @@ pub use document::Document;
 pub use endpoint::{Ack, Endpoint, Overflow, Server};
 pub use fields::{Fields, Problem, refuse};
 pub use secret::Secret;
+pub use spool::{Spool, SyncRule};
 pub use stream::EnsureStream;
 pub use tls::Tls;

@@ -19,6 +19,10 @@ pub enum Code {
     TooLarge,
     /// The queue of this connection is full; the message was not accepted.
     QueueFull,
+    /// The spool has reached one of its limits; the message was not accepted.
+    SpoolFull,
+    /// The spool can't be written or read, or has not answered in time.
+    SpoolIo,
     /// So many different endpoints are open that no further one is opened.
     TooManyConnections,
     /// Lua has no memory left for this call.
@@ -46,6 +50,8 @@ impl Code {
             Code::Closed => "closed",
             Code::TooLarge => "too_large",
             Code::QueueFull => "queue_full",
+            Code::SpoolFull => "spool_full",
+            Code::SpoolIo => "spool_io",
             Code::TooManyConnections => "too_many_connections",
             Code::Memory => "memory",
             Code::NoResources => "no_resources",

@@ -7,6 +7,7 @@
 mod admit;
 mod boundary;
 mod client;
+mod dead;
 mod fields;
 mod handle;
 mod maps;

@@ -7,6 +7,9 @@ use std::sync::Arc;
 /// The largest payload that this library takes, in bytes: what a server can be set up to take at most (`max_payload`).
 pub const MAX_PAYLOAD: usize = 64 << 20;
 
+/// How many smaller forms a message may have.
+const MAX_FORMS: usize = 8;
+
 /// One message.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -47,6 +50,16 @@ impl Message {
         headers + self.payload.len()
     }
 
+    /// Gives the message, and its smaller forms, another id than it had: it is sent anew, and is no repetition.
+    pub fn rename(&mut self, number: u64) {
+        for (_, value) in self.headers.iter_mut().filter(|(name, _)| name == "Nats-Msg-Id") {
+            value.push_str(&format!(".r{number}"));
+        }
+        if let Some(smaller) = &mut self.smaller {
+            smaller.rename(number);
+        }
+    }
+
     /// This message or the first of its smaller ones that is within a server's `max_payload`.
     pub fn within(&self, limit: usize) -> Option<&Message> {
         let mut form = self;
@@ -64,6 +77,71 @@ impl Message {
     }
 }
 
+/// What messages as bytes begin with.
+const FORMAT: u8 = 1;
+
+impl Message {
+    /// As bytes that [`Message::decode`] reads, in any process.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![FORMAT];
+        self.append(&mut bytes);
+        bytes
+    }
+
+    fn append(&self, bytes: &mut Vec<u8>) {
+        let mut put = |part: &[u8]| {
+            bytes.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+            bytes.extend(part);
+        };
+        put(&self.lane.to_le_bytes());
+        put(self.subject.as_bytes());
+        put(self.pattern.as_deref().unwrap_or_default().as_bytes());
+        put(&self.payload);
+        put(&u32::try_from(self.headers.len()).unwrap_or(u32::MAX).to_le_bytes());
+        for (name, value) in &self.headers {
+            put(name.as_bytes());
+            put(value.as_bytes());
+        }
+        bytes.push(u8::from(self.smaller.is_some()));
+        if let Some(smaller) = &self.smaller {
+            smaller.append(bytes);
+        }
+    }
+
+    /// The message of what [`Message::encode`] made; none of anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Message> {
+        let mut rest = bytes.strip_prefix(&[FORMAT])?;
+        let message = Message::take(&mut rest, MAX_FORMS)?;
+        rest.is_empty().then_some(message)
+    }
+
+    fn take(rest: &mut &[u8], forms: usize) -> Option<Message> {
+        let mut part = || {
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            let (part, after) = after.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+            *rest = after;
+            Some(part)
+        };
+        let text = |part: &[u8]| String::from_utf8(part.to_vec()).ok();
+        let lane = u64::from_le_bytes(part()?.try_into().ok()?);
+        let subject = text(part()?)?;
+        let pattern = Some(text(part()?)?).filter(|pattern| !pattern.is_empty()).map(Arc::from);
+        let payload = Bytes::copy_from_slice(part()?);
+        let count = u32::from_le_bytes(part()?.try_into().ok()?);
+        let mut headers = Vec::new();
+        for _ in 0..count {
+            headers.push((text(part()?)?, text(part()?)?));
+        }
+        let (more, after) = rest.split_first()?;
+        *rest = after;
+        let smaller = match more {
+            0 => None,
+            _ => Some(Box::new(Message::take(rest, forms.checked_sub(1)?)?)),
+        };
+        Some(Message { subject, headers, payload, smaller, lane, pattern })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +154,24 @@ mod tests {
         let size = |limit| message.within(limit).map(Message::size);
         assert_eq!([size(30), size(29), size(19), size(9)], [Some(30), Some(20), Some(10), None]);
         assert_eq!(message.cost(), 3 + 60 + 3 * 128);
+    }
+
+    #[test]
+    fn a_message_comes_back_from_its_bytes() {
+        let headers = vec![("Nats-Msg-Id".to_owned(), "é".to_owned()), (String::new(), String::new())];
+        let mut message = Message::new("s.a".into(), headers, b"\0\xff".to_vec()).unwrap();
+        (message.lane, message.pattern) = (u64::MAX, Some("s.*".into()));
+        message.smaller = Some(Box::new(Message::new("s.a".into(), Vec::new(), Vec::new()).unwrap()));
+        let bytes = message.encode();
+        assert_eq!(format!("{:?}", Message::decode(&bytes).unwrap()), format!("{message:?}"));
+        for end in 0..bytes.len() {
+            assert!(Message::decode(&bytes[..end]).is_none(), "{end}");
+        }
+        let mut other = bytes.clone();
+        other.push(0);
+        assert!(Message::decode(&other).is_none());
+        other[0] = 9;
+        assert!(Message::decode(&other).is_none());
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod runtime;
 mod slot;
 
 use crate::config::Endpoint;
-use crate::delivery::{Connection, Receipt, courier};
+use crate::delivery::{Backlog, Connection, Receipt, Which, courier};
 use crate::error::{Code, Error};
 use crate::event::{self, Configuration, Moment, Operation, Request};
 use crate::log;
@@ -26,6 +26,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How many endpoints can be open at a time.
 const MAX_CONNECTIONS: usize = 64;
+
+/// How long the end of the process waits for each spool to write down what is delivered.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// The process' own part, once something needed it. Never freed: other threads may be using it.
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
@@ -117,6 +120,10 @@ fn start() -> Result<&'static Process, Error> {
 
 /// In a forked child: the runtime's thread is not there, and its locks are in an unknown state. Leave all of it behind.
 extern "C" fn forked() {
+    // Nobody else runs in this process; a lock that is taken was taken in the parent, for good.
+    if let Some(connections) = running().and_then(|process| process.connections.try_lock().ok()) {
+        connections.values().for_each(|connection| connection.forked());
+    }
     PROCESS.store(ptr::null_mut(), Ordering::Release);
     STARTING.store(0, Ordering::Release);
     GENERATION.fetch_add(1, Ordering::AcqRel);
@@ -130,16 +137,20 @@ extern "C" fn exiting() {
     for connection in &connections {
         connection.close();
     }
-    let pending: Vec<_> = connections.into_iter().filter(|connection| connection.is_pending()).collect();
+    let pending: Vec<_> = connections.iter().filter(|connection| connection.is_pending()).cloned().collect();
     let longest = pending.iter().map(|connection| connection.endpoint().exit_timeout_ms).max().unwrap_or_default();
-    let waited = pending.clone();
     process.runtime.wait(Duration::from_millis(longest), async move {
-        for connection in waited {
+        for connection in pending {
             connection.drained().await;
         }
     });
-    for connection in pending.iter().filter(|connection| connection.is_pending()) {
-        log::line(format_args!("the process ends with messages for {} undelivered", connection.endpoint().shown()));
+    for connection in connections {
+        if connection.is_pending() {
+            let kept = if connection.is_durable() { "; the spool keeps them" } else { "" };
+            let shown = connection.endpoint().shown();
+            log::line(format_args!("the process ends with messages for {shown} undelivered{kept}"));
+        }
+        connection.end(LAST_WRITE);
     }
 }
 
@@ -172,7 +183,7 @@ pub fn connection(endpoint: &Endpoint) -> Result<Arc<Connection>, Error> {
         let text = format!("{MAX_CONNECTIONS} endpoints are open; each other URL or option opens a further one");
         return Err(Error::new(Code::TooManyConnections, text));
     }
-    let connection = Arc::new(Connection::new(endpoint.clone()));
+    let connection = Connection::open(endpoint.clone(), now_ms)?;
     connections.insert(endpoint.clone(), connection.clone());
     process.runtime.spawn(courier(connection.clone(), |connection| retire(process, connection)));
     Ok(connection)
@@ -188,6 +199,12 @@ fn retire(process: &Process, connection: &Arc<Connection>) -> bool {
     }
     connections.remove(connection.endpoint());
     true
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The time, and the next number in the order of events. Numbers grow with the clock and never repeat.
@@ -263,6 +280,26 @@ pub fn has_room(request: &Request, source: &Value) -> Result<bool, Error> {
         return Ok(true);
     }
     Ok(connection(&configuration.endpoint)?.has_room())
+}
+
+/// Has something done to what a configuration keeps on disk. A file must have been read already, as it is once some request
+/// was notified of by it.
+///
+/// # Errors
+/// As for [`notify`], by the configuration; `bad_config`, where it has no spool or has not been read; what the work says.
+pub fn with_backlog<T>(source: &Value, work: impl FnOnce(&Backlog) -> Result<T, Error>) -> Result<T, Error> {
+    match configuration(source, || (Request::default(), moment()))? {
+        Use::Now(configuration) => work(connection(&configuration.endpoint)?.backlog()?),
+        Use::Later => Err(Error::new(Code::BadConfig, "the configuration is being read; try again")),
+    }
+}
+
+/// The dead letters that died so long ago or longer; 0 is all.
+pub fn older_than(age_ms: u64) -> Which {
+    match age_ms {
+        0 => Which::All,
+        age_ms => Which::Before(now_ms().saturating_sub(age_ms)),
+    }
 }
 
 /// Whether a configuration file asks for the events of an operation, or could.

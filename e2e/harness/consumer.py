@@ -73,6 +73,9 @@ class Consumer:
         """Makes a JetStream stream."""
         self._run(self._client.jetstream().add_stream(name=name, subjects=list(subjects), **options))
 
+    def update_stream(self, name, *subjects, **options):
+        self._run(self._client.jetstream().update_stream(name=name, subjects=list(subjects), **options))
+
     def delete_stream(self, name):
         self._run(self._client.jetstream().delete_stream(name))
 

@@ -1,6 +1,6 @@
 //! Where to connect to, and how: the key of the registry.
 
-use super::{Auth, EnsureStream, Fields, Secret, Tls, refuse};
+use super::{Auth, EnsureStream, Fields, Secret, Spool, Tls, refuse};
 use crate::error::{Code, Error};
 use crate::value::Value;
 use std::fmt;
@@ -145,6 +145,8 @@ pub struct Endpoint {
     pub stream: Option<String>,
     /// What to make that stream with, if it is not there.
     pub ensure_stream: Option<EnsureStream>,
+    /// Where and how messages are kept on disk; in memory alone, if nowhere.
+    pub spool: Option<Spool>,
     /// After how many seconds a message that was not delivered is given up; 0, the default, is never. RGW's
     /// `time_to_live`.
     pub time_to_live: u64,
@@ -184,6 +186,7 @@ impl Endpoint {
             ack: fields.choice("ack", &[("broker", Ack::Broker), ("none", Ack::None)]),
             stream: stream(fields),
             ensure_stream: ensure_stream(fields),
+            spool: spool(fields),
             time_to_live: fields.integer("time_to_live", 0..=31_536_000, 0),
             max_retries: fields.integer("max_retries", 0..=1_000_000, 0),
             retry_sleep_duration: fields.integer("retry_sleep_duration", 0..=86_400, 0),
@@ -275,6 +278,17 @@ fn stream(fields: &mut Fields<'_>) -> Option<String> {
         fields.problem("stream", "must be the name of a stream: no dots, wildcards, slashes and white space");
     }
     Some(name.to_owned())
+}
+
+/// What is on disk has bounds of its own, and no oldest message is ever dropped for a new one there.
+fn spool(fields: &mut Fields<'_>) -> Option<Spool> {
+    let spool = Spool::read(fields)?;
+    for key in ["overflow", "block_ms"] {
+        if fields.value(key).is_some() {
+            fields.problem(key, "has no effect beside spool, which refuses what it has no room for (spool_full)");
+        }
+    }
+    Some(spool)
 }
 
 /// A stream that may be made must have a name.

@@ -1,35 +1,30 @@
 //! One endpoint's queue and state: what Lua hands messages to, and what the courier works on.
 
+mod report;
+
+use super::backlog::Backlog;
 use super::queue::{Bounds, Entry, Queue};
 use super::receipt::Receipt;
 use crate::config::{Endpoint, Overflow, Server};
 use crate::error::{Code, Error};
-use crate::log;
 use crate::message::Message;
 use crate::transport::{Observer, Outcome};
-use crate::value::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// The same line is logged once in so long.
-const SAME_TROUBLE: Duration = Duration::from_secs(60);
-/// So many different lines are logged in so long.
-const MAX_TOLD: usize = 5;
-const ANY_TROUBLE: Duration = Duration::from_secs(1);
-/// How many of the last lines are kept to know the same one again.
-const MAX_KEPT: usize = 50;
 /// How long lies between the first attempts to deliver a message, if nothing else is wanted; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const LAST_PAUSE: Duration = Duration::from_secs(4);
+/// How many messages of those on disk are in memory at a time.
+const MAX_LOADED: usize = 10_000;
+/// How often the disk is looked at without being told to.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How large an ordinary message is, in bytes: a record with some metadata, and its headers.
 const ORDINARY: usize = 4096;
-/// How much of a server's error is kept, in characters.
-const MAX_TROUBLE: usize = 300;
-
 #[derive(Default)]
 struct State {
     connected: bool,
@@ -52,6 +47,8 @@ pub struct Connection {
     ready: Notify,
     empty: Notify,
     state: Mutex<State>,
+    /// What waits on disk, where it is to wait there.
+    backlog: OnceLock<Backlog>,
     /// What the server takes, in bytes; 0 as long as nobody knows.
     max_payload: AtomicUsize,
     accepted: AtomicU64,
@@ -69,8 +66,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Connection {
-    /// An empty queue; a [`courier`](super::courier) must carry what comes into it.
-    pub fn new(endpoint: Endpoint) -> Connection {
+    /// A queue, with what an earlier process has left on disk for it; a [`courier`](super::courier) must carry what comes into
+    /// it. `clock` gives milliseconds since 1970.
+    ///
+    /// # Errors
+    /// `no_resources`, if the spool's thread can't be started.
+    pub fn open(endpoint: Endpoint, clock: fn() -> u64) -> Result<Arc<Connection>, Error> {
+        let connection = Arc::new(Connection::new(endpoint));
+        if let Some(options) = &connection.endpoint.spool {
+            let weak = Arc::downgrade(&connection);
+            let arrived = move || {
+                if let Some(connection) = weak.upgrade() {
+                    connection.ready.notify_one();
+                }
+            };
+            let _ = connection.backlog.set(Backlog::open(options, clock, arrived)?);
+        }
+        Ok(connection)
+    }
+
+    /// An empty queue in memory.
+    fn new(endpoint: Endpoint) -> Connection {
         Connection {
             endpoint,
             queue: Mutex::default(),
@@ -78,6 +94,7 @@ impl Connection {
             ready: Notify::new(),
             empty: Notify::new(),
             state: Mutex::default(),
+            backlog: OnceLock::new(),
             max_payload: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
@@ -94,15 +111,19 @@ impl Connection {
         &self.endpoint
     }
 
-    /// Accepts a message: it is in memory, and will be delivered unless the process ends first. Waits for room where
-    /// `overflow` is `block`, `block_ms` at most; does not block otherwise. Gives what to wait for where `wait_ms` wants
-    /// that.
+    /// Accepts a message: it is in memory, and will be delivered unless the process ends first; or on disk, where it survives
+    /// that. Waits for room where `overflow` is `block`, `block_ms` at most, and for the disk, `commit_timeout_ms` at most;
+    /// does not block otherwise. Gives what to wait for where `wait_ms` wants that.
     ///
     /// # Errors
-    /// `queue_full`, `too_large`, `closed`.
+    /// `queue_full`, `too_large`, `closed`, `spool_full`, `spool_io`.
     pub fn publish(&self, message: Message) -> Result<Option<Arc<Receipt>>, Error> {
         let receipt = (self.endpoint.wait_ms != 0).then(|| Arc::new(Receipt::default()));
-        let pushed = self.push(Entry::new(message, receipt.clone()));
+        let pushed = match self.backlog.get() {
+            // The disk tells the courier of it.
+            Some(backlog) => self.check_open().and_then(|()| backlog.keep(&message, receipt.clone())).map(|()| false),
+            None => self.push(Entry::new(message, receipt.clone())),
+        };
         match pushed {
             Ok(first) => {
                 self.accepted.fetch_add(1, Ordering::Relaxed);
@@ -119,8 +140,18 @@ impl Connection {
         }
     }
 
+    fn check_open(&self) -> Result<(), Error> {
+        if lock(&self.queue).is_closed() {
+            return Err(Error::new(Code::Closed, "this connection was closed"));
+        }
+        Ok(())
+    }
+
     /// Whether there is room for one more message of an ordinary size.
     pub fn has_room(&self) -> bool {
+        if let Some(backlog) = self.backlog.get() {
+            return backlog.has_room(ORDINARY);
+        }
         let (messages, bytes) = lock(&self.queue).pending();
         let under = |number: usize, bound: u64| u64::try_from(number).unwrap_or(u64::MAX) < bound;
         under(messages, self.endpoint.max_pending)
@@ -184,13 +215,36 @@ impl Connection {
             if !batch.is_empty() {
                 return batch;
             }
-            match due {
-                // At least a millisecond, which is how finely the runtime's clock divides time.
-                Some(due) => {
-                    let wait = due.saturating_duration_since(now).max(Duration::from_millis(1));
-                    let _ = tokio::time::timeout(wait, self.ready.notified()).await;
-                }
+            if self.load().await {
+                continue;
+            }
+            // At least a millisecond, which is how finely the runtime's clock divides time.
+            let due = due.map(|due| due.saturating_duration_since(now).max(Duration::from_millis(1)));
+            // A disk that was away may be back without a word.
+            let look = self.backlog.get().map(|_| LOOK_AGAIN);
+            match due.into_iter().chain(look).min() {
+                Some(wait) => _ = tokio::time::timeout(wait, self.ready.notified()).await,
                 None => self.ready.notified().await,
+            }
+        }
+    }
+
+    /// Takes messages from the disk to the queue, if there are any and the queue has room. May be dropped at any time.
+    async fn load(&self) -> bool {
+        let Some(backlog) = self.backlog.get() else { return false };
+        if lock(&self.queue).pending().0 >= MAX_LOADED {
+            return false;
+        }
+        match backlog.load().await {
+            Ok(entries) if entries.is_empty() => false,
+            Ok(entries) => {
+                let mut queue = lock(&self.queue);
+                entries.into_iter().for_each(|entry| queue.load(entry));
+                true
+            }
+            Err(error) => {
+                self.trouble(&error.to_string());
+                false
             }
         }
     }
@@ -199,6 +253,7 @@ impl Connection {
     pub(super) fn settle(&self, ended: impl IntoIterator<Item = (Entry, Outcome)>) {
         let now = Instant::now();
         let mut queue = lock(&self.queue);
+        let (mut done, mut failed, mut dead) = (Vec::new(), Vec::new(), Vec::new());
         let mut troubles = Vec::new();
         for (mut entry, outcome) in ended {
             let lost = match outcome {
@@ -214,6 +269,7 @@ impl Connection {
                         None => {
                             self.retried.fetch_add(1, Ordering::Relaxed);
                             troubles.push(error.to_string());
+                            failed.extend(entry.position);
                             let due = now + self.pause(entry.attempts);
                             queue.put_off(entry, due);
                             continue;
@@ -222,9 +278,17 @@ impl Connection {
                     }
                 }
             };
-            if let Some(error) = lost {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                troubles.push(format!("a message is lost: {error}"));
+            match (lost, entry.position) {
+                (None, position) => done.extend(position),
+                (Some(error), None) => {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    troubles.push(format!("a message is lost: {error}"));
+                }
+                (Some(error), Some(position)) => {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    troubles.push(format!("a message is a dead letter: {error}"));
+                    dead.push((position, error.to_string()));
+                }
             }
             queue.done(&entry);
             if let Some(receipt) = &entry.receipt {
@@ -234,6 +298,11 @@ impl Connection {
         let pending = queue.pending().0;
         drop(queue);
         self.room.notify_all();
+        if let Some(backlog) = self.backlog.get() {
+            backlog.done(done);
+            backlog.failed(failed);
+            dead.iter().for_each(|(position, reason)| backlog.bury(*position, reason));
+        }
         for trouble in troubles {
             self.trouble(&trouble);
         }
@@ -301,24 +370,6 @@ impl Connection {
         self.tell("the connection has ended");
     }
 
-    /// Logs a line, unless one was logged just now or the same one lately.
-    fn tell(&self, what: &str) {
-        let mut state = lock(&self.state);
-        let now = Instant::now();
-        let age = |when: &Instant| now.saturating_duration_since(*when);
-        state.told.retain(|(when, _)| age(when) < SAME_TROUBLE);
-        let recent = state.told.iter().filter(|(when, _)| age(when) < ANY_TROUBLE).count();
-        if recent >= MAX_TOLD || state.told.iter().any(|(_, text)| text == what) {
-            return;
-        }
-        if state.told.len() >= MAX_KEPT {
-            state.told.remove(0);
-        }
-        state.told.push((now, what.to_owned()));
-        drop(state);
-        log::line(format_args!("{}: {what}", self.endpoint.shown()));
-    }
-
     /// Refuses all further messages.
     pub fn close(&self) {
         lock(&self.queue).close();
@@ -326,7 +377,35 @@ impl Connection {
 
     /// Whether messages wait or are in flight.
     pub fn is_pending(&self) -> bool {
-        lock(&self.queue).pending().0 > 0
+        lock(&self.queue).pending().0 > 0 || self.backlog.get().is_some_and(|backlog| !backlog.is_empty())
+    }
+
+    /// Ends what is on disk, at the end of the process; waits for that so long at most. What is there stays for the next one.
+    pub fn end(&self, limit: Duration) {
+        if let Some(backlog) = self.backlog.get() {
+            backlog.close(limit);
+        }
+    }
+
+    /// The messages on disk, and the dead letters.
+    ///
+    /// # Errors
+    /// `bad_config`, where there is no spool.
+    pub fn backlog(&self) -> Result<&Backlog, Error> {
+        let none = || Error::new(Code::BadConfig, "this configuration has no spool, and so keeps no dead letters");
+        self.backlog.get().ok_or_else(none)
+    }
+
+    /// Whether what is not delivered yet outlives the process.
+    pub fn is_durable(&self) -> bool {
+        self.backlog.get().is_some()
+    }
+
+    /// In a forked child: lets go of what is the parent's.
+    pub fn forked(&self) {
+        if let Some(backlog) = self.backlog.get() {
+            backlog.forked();
+        }
     }
 
     /// Waits until no message waits or is in flight.
@@ -341,62 +420,12 @@ impl Connection {
             empty.await;
         }
     }
-
-    /// All that is known of this connection, without a secret, as `status()` shows it.
-    pub fn status(&self) -> Value {
-        let (pending, pending_bytes) = lock(&self.queue).pending();
-        let count = |counter: &AtomicU64| Value::from(counter.load(Ordering::Relaxed));
-        let state = lock(&self.state);
-        let size = |number: usize| Value::from(u64::try_from(number).unwrap_or(u64::MAX));
-        Value::record([
-            ("url", self.endpoint.shown().into()),
-            ("name", self.endpoint.name.as_str().into()),
-            ("connected", Value::Boolean(state.connected)),
-            ("connects", state.connects.into()),
-            ("server", state.server.as_str().into()),
-            ("pending", size(pending)),
-            ("pending_bytes", size(pending_bytes)),
-            ("accepted", count(&self.accepted)),
-            ("delivered", count(&self.delivered)),
-            ("redelivered", count(&self.redelivered)),
-            ("rejected", count(&self.rejected)),
-            ("retried", count(&self.retried)),
-            ("refused", count(&self.refused)),
-            ("dropped", count(&self.dropped)),
-            ("last_error", state.trouble.as_str().into()),
-            ("login_expires", state.login_expires.into()),
-            ("warnings", Value::list(state.warnings.values().flatten().map(|warning| warning.as_str().into()))),
-        ])
-    }
-}
-
-impl Observer for Connection {
-    fn login_expires(&self, at: Option<u64>) {
-        lock(&self.state).login_expires = at.unwrap_or_default();
-    }
-
-    fn warn(&self, stream: &str, what: Vec<String>) {
-        for warning in &what {
-            self.tell(warning);
-        }
-        let mut state = lock(&self.state);
-        if what.is_empty() {
-            state.warnings.remove(stream);
-        } else if state.warnings.len() < MAX_KEPT {
-            state.warnings.insert(stream.to_owned(), what);
-        }
-    }
-
-    fn trouble(&self, what: &str) {
-        let what: String = what.chars().take(MAX_TROUBLE).collect();
-        lock(&self.state).trouble.clone_from(&what);
-        self.tell(&what);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
 
     fn connection(options: &[(&str, Value)]) -> Connection {
         let options = Value::Table(options.iter().map(|(key, value)| ((*key).into(), value.clone())).collect());

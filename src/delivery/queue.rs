@@ -13,7 +13,7 @@ use std::time::Instant;
 /// How many messages are in flight at a time.
 pub const BATCH: usize = 512;
 /// How many bytes are in flight at a time, unless one message alone is larger.
-const BATCH_BYTES: usize = 1 << 20;
+pub const BATCH_BYTES: usize = 1 << 20;
 
 /// A message on its way.
 #[derive(Debug)]
@@ -26,12 +26,14 @@ pub struct Entry {
     pub attempts: u32,
     /// Who waits to hear of it.
     pub receipt: Option<Arc<Receipt>>,
+    /// Its place on disk, if it is there.
+    pub position: Option<u64>,
 }
 
 impl Entry {
     /// A message that is accepted now.
     pub fn new(message: Message, receipt: Option<Arc<Receipt>>) -> Entry {
-        Entry { message, accepted: Instant::now(), attempts: 0, receipt }
+        Entry { message, accepted: Instant::now(), attempts: 0, receipt, position: None }
     }
 }
 
@@ -105,6 +107,18 @@ impl Queue {
         let first = self.ready.is_empty();
         self.ready.push_back(entry);
         Ok(Pushed { first, dropped })
+    }
+
+    /// Takes up a message that was accepted before and waits on disk.
+    pub fn load(&mut self, entry: Entry) {
+        self.bytes = self.bytes.saturating_add(entry.message.cost());
+        self.pending = self.pending.saturating_add(1);
+        self.ready.push_back(entry);
+    }
+
+    /// Whether all further messages are refused.
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Takes out the oldest message that is not in flight.

@@ -3,6 +3,7 @@
 use super::admit::Admit;
 use super::boundary::{self, Call, Entry, Function};
 use super::client::Connect;
+use super::dead::{DeadLetters, Purge, Replay};
 use super::notify::Notify;
 use crate::error::Error;
 use crate::process;
@@ -11,8 +12,15 @@ use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int, c_void};
 
 /// What the module has.
-const FUNCTIONS: [Entry; 4] =
-    [Entry::of::<Notify>(), Entry::of::<Admit>(), Entry::of::<Connect>(), Entry::of::<Status>()];
+const FUNCTIONS: [Entry; 7] = [
+    Entry::of::<Notify>(),
+    Entry::of::<Admit>(),
+    Entry::of::<Connect>(),
+    Entry::of::<Status>(),
+    Entry::of::<DeadLetters>(),
+    Entry::of::<Replay>(),
+    Entry::of::<Purge>(),
+];
 
 /// Opens the module in a state: what `require "rgw_nats"` calls, in RGW once for each request.
 ///
@@ -48,7 +56,7 @@ impl Function for Open {
         // SAFETY: as the trait says.
         unsafe {
             boundary::keep_memory_error(state);
-            ffi::lua_createtable(state, 0, 5);
+            ffi::lua_createtable(state, 0, 8);
             for function in &FUNCTIONS {
                 function.set(state);
             }

@@ -1,10 +1,10 @@
 //! The one thread, and what the operating system must do for it.
 
+use crate::thread;
 use std::ffi::{CStr, c_int, c_void};
 use std::future::Future;
 use std::io;
 use std::mem::MaybeUninit;
-use std::ptr;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -26,13 +26,8 @@ impl Runtime {
             .max_blocking_threads(4)
             .build()?;
         let handle = runtime.handle().clone();
-        // The host handles its signals on threads of its choice; a new thread inherits the mask of the one that starts it.
-        let mask = block_signals();
-        let thread = std::thread::Builder::new()
-            .name("rgw_nats".into())
-            .spawn(move || runtime.block_on(std::future::pending::<()>()));
-        restore_signals(&mask);
-        thread.map(|_| Runtime { handle })
+        thread::start("rgw_nats", move || runtime.block_on(std::future::pending::<()>()))?;
+        Ok(Runtime { handle })
     }
 
     /// Runs a future on the thread.
@@ -53,23 +48,6 @@ impl Runtime {
             let _ = ended.send(());
         });
         let _ = end.recv_timeout(limit);
-    }
-}
-
-fn block_signals() -> MaybeUninit<libc::sigset_t> {
-    let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-    // SAFETY: both sets are written before they are read; the calls have no other effect.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-    }
-    before
-}
-
-fn restore_signals(mask: &MaybeUninit<libc::sigset_t>) {
-    // SAFETY: the mask comes from block_signals.
-    unsafe {
-        libc::pthread_sigmask(libc::SIG_SETMASK, mask.as_ptr(), ptr::null_mut());
     }
 }
 

@@ -1,0 +1,167 @@
+"""What is on disk outlives the gateway: crashes, full disks, dead letters."""
+
+import json
+import signal
+import subprocess
+import threading
+
+import pytest
+from harness import wait_until
+from harness.cluster import FIND_MODULE, script
+from harness.load import each_once, keys_of, put_many
+
+
+@pytest.fixture
+def directory(cluster, request):
+    """A directory for the spool, of this test alone."""
+    directory = f"/ceph/spool-{request.node.name[:40]}"
+    cluster.machine.path(directory).mkdir()
+    return directory
+
+
+def options(directory, more="", sync="always"):
+    return f'spool = {{ directory = "{directory}", sync = "{sync}" }}{more}'
+
+
+def ask(cluster, s3, code):
+    """What a script of these lines returns, as the next request runs it."""
+    report = cluster.machine.path("/ceph/answer.json")
+    report.write_text("")
+    report.chmod(0o666)
+    cluster.put_script(f"""{FIND_MODULE}
+local nats = require("rgw_nats")
+local function show(value)
+  if type(value) ~= "table" then return ("%q"):format(tostring(value)):gsub("\\n", "n") end
+  local parts, list = {{}}, #value > 0
+  for key, one in pairs(value) do
+    parts[#parts + 1] = list and show(one) or ('"%s":%s'):format(key, show(one))
+  end
+  return (list and "[%s]" or "{{%s}}"):format(table.concat(parts, ","))
+end
+local function answer() {code} end
+local file = io.open("/ceph/answer.json", "w")
+file:write(show(table.pack(answer())))
+file:close()
+""")
+    s3.list_buckets()
+    s3.list_buckets()
+    return json.loads(report.read_text())
+
+
+def test_what_waits_when_a_gateway_is_killed_is_there_after_it(cluster, s3, broker, consumer, directory):
+    consumer.make_stream("events", "s3.>")
+    cluster.put_script(script(broker.url, options(directory)))
+    put_many(cluster, 20, clients=2, prefix="before")
+    wait_until(lambda: consumer.stream_count("events") == 20, "20 events")
+    broker.stop()
+    put_many(cluster, 200, clients=4)
+    # The last script of each client runs when its client has the answer.
+    s3.list_buckets()
+    wait_until(lambda: ".k" not in cluster.journal()[-100:], "the scripts")
+    cluster.stop_gateway(signal.SIGKILL)
+    broker.start()
+    cluster.start_gateway()
+    # The spool is opened when the first event asks for it.
+    s3.put_object(Bucket="bkt", Key="after", Body=b"")
+    wait_until(lambda: consumer.stream_count("events") >= 221, "all events", timeout=60)
+    events = consumer.stream_events("events")
+    assert keys_of(events) - each_once(20, "before") == each_once(200) + keys_of(events[-1:])
+
+
+def test_what_was_answered_after_its_script_survives_each_kill(cluster, s3, broker, consumer, directory):
+    consumer.make_stream("events", "s3.>")
+    cluster.put_script(script(broker.url, options(directory)))
+    s3.put_object(Bucket="bkt", Key="source", Body=b"x")
+    answered, lock = [], threading.Lock()
+
+    def load(client, round_number):
+        own = cluster.s3()
+        for number in range(100_000):
+            key = f"r{round_number}-c{client}-{number}"
+            try:
+                # The client of a copy has its answer when the script is through.
+                own.copy_object(Bucket="bkt", Key=key, CopySource="bkt/source")
+            except Exception:
+                return
+            with lock:
+                answered.append(key)
+
+    for round_number in range(4):
+        clients = [threading.Thread(target=load, args=(client, round_number)) for client in range(4)]
+        for client in clients:
+            client.start()
+        wait_until(lambda before=len(answered): len(answered) > before + 100, "100 copies")
+        cluster.stop_gateway(signal.SIGKILL)
+        for client in clients:
+            client.join()
+        cluster.start_gateway()
+    s3.copy_object(Bucket="bkt", Key="last", CopySource="bkt/source")
+
+    def keys():
+        return keys_of(consumer.stream_events("events"))
+
+    wait_until(lambda: keys()["last"] == 1, "the last event", timeout=60)
+    wait_until(lambda: not set(answered) - set(keys()), "each copy that was answered", timeout=60)
+    assert max(keys().values()) == 1, "none doubled"
+    assert len(answered) > 400
+
+
+def test_a_full_disk_is_said_and_harms_nobody_and_is_recovered_from(cluster, s3, broker, consumer, directory):
+    path = cluster.machine.path(directory)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", path], check=True)
+    try:
+        consumer.make_stream("events", "s3.>")
+        cluster.put_script(script(broker.url, options(directory)))
+        s3.put_object(Bucket="bkt", Key="first", Body=b"")
+        wait_until(lambda: consumer.stream_count("events") == 1, "the first event")
+        pid = cluster.gateway.pid
+        filler = path / "filler"
+        with pytest.raises(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 65536)
+        broker.stop()
+        for number in range(3000):
+            s3.put_object(Bucket="bkt", Key=f"k{number % 10}", Body=b"", Metadata={"fill": "x" * 1500})
+            if "spool_io" in cluster.log()[-4000:]:
+                break
+        assert "spool_io" in cluster.log()[-4000:], "the disk never got full"
+        assert cluster.answers()
+        assert cluster.gateway.pid == pid
+        filler.unlink()
+        broker.start()
+        wait_until(lambda: is_kept(cluster, s3), "the spool to be open again", timeout=60, pause=0.5)
+        wait_until(lambda: "again" in keys_of(consumer.stream_events("events")), "an event again")
+    finally:
+        cluster.stop_gateway(signal.SIGKILL)
+        cluster.start_gateway()
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def is_kept(cluster, s3):
+    before = len(cluster.log())
+    s3.put_object(Bucket="bkt", Key="again", Body=b"")
+    s3.list_buckets()
+    return "spool_io" not in cluster.log()[before:]
+
+
+def test_dead_letters_are_listed_replayed_under_a_new_id_and_purged(cluster, s3, broker, consumer, directory):
+    consumer.make_stream("events", "s3.>", max_msg_size=2500)
+    configuration = f'{{ url = "{broker.url}", {options(directory)} }}'
+    cluster.put_script(script(broker.url, options(directory)))
+    s3.put_object(Bucket="bkt", Key="large", Body=b"", Metadata={"a": "x" * 1900})
+    s3.put_object(Bucket="bkt", Key="small", Body=b"")
+    wait_until(lambda: consumer.stream_count("events") == 1, "the small one")
+    wait_until(lambda: "a message is a dead letter" in cluster.journal(), "the dead letter")
+    (letters,) = ask(cluster, s3, f"return (assert(nats.dead_letters({configuration})))")
+    (letter,) = letters
+    assert letter["subject"] == "s3.bkt.ObjectCreated:Put"
+    assert "(10054)" in letter["reason"]
+    consumer.update_stream("events", "s3.>", max_msg_size=-1)
+    (answer,) = ask(cluster, s3, f"return (assert(nats.replay({configuration}, {{ {letter['position']} }})))")
+    assert answer == {"replayed": "1"}
+    wait_until(lambda: consumer.stream_count("events") == 2, "the replayed one")
+    event = consumer.stream_events("events")[-1]
+    assert event.key == "large"
+    assert event.headers["Nats-Msg-Id"].startswith(letter["id"] + ".r")
+    (answer,) = ask(cluster, s3, f"return (assert(nats.purge({configuration}, {{ older_than_ms = 0 }})))")
+    assert answer == {"purged": "0"}
