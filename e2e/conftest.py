@@ -90,15 +90,22 @@ def consumer(broker):
 
 
 @pytest.fixture(scope="module")
-def scripted(whole_cluster):
-    """The cluster with our script of two lines, a broker of its own, and a second user who may do nothing."""
-    whole_cluster.broker = Broker(whole_cluster.machine, "scripted").start()
-    whole_cluster.put_script(script(whole_cluster.broker.url, TEMPLATE))
+def attacked_broker(whole_cluster):
+    """The nats-server for all attacks of a file."""
+    broker = Broker(whole_cluster.machine, "attacked").start()
+    yield broker
+    broker.end()
+
+
+@pytest.fixture(scope="module")
+def scripted(whole_cluster, attacked_broker):
+    """The cluster with our script of two lines, and a second user who may do nothing."""
+    whole_cluster.put_script(script(attacked_broker.url, TEMPLATE))
     keys = ("--access-key=other", "--secret-key=other")
+    # Each file with attacks comes here.
     whole_cluster.admin("user", "create", "--uid=other", "--display-name=Other", *keys, check=False)
     yield whole_cluster
     whole_cluster.admin("script", "rm", "--context=postRequest")
-    whole_cluster.broker.end()
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +119,11 @@ def swift(scripted):
 
 
 @pytest.fixture
-def attack(scripted):
+def attack(scripted, attacked_broker):
     """What a hostile client does; the gateway must live through it."""
     if not scripted.gateway.is_alive():
         scripted.start_gateway()
-    consumer = Consumer(scripted.broker)
+    consumer = Consumer(attacked_broker)
     attack = Attack(scripted, consumer, f"attacked-{time.monotonic_ns()}")
     yield attack
     consumer.close()

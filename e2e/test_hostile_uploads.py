@@ -111,14 +111,14 @@ def test_an_upload_by_swift_can_not_hide_as_a_part(attack, swift):
 
 
 @pytest.fixture
-def everything(scripted):
+def everything(scripted, attacked_broker):
     """A script that asks for all events that there are."""
     words = ("Created", "Removed", "Tagging", "Acl", "Restore", "Retention", "LegalHold", "Metadata", "Accessed")
     kinds = [f"Object{word}:*" for word in words] + ["BucketCreated:*", "BucketRemoved:*"]
     events = f"events = {{ {str(kinds)[1:-1]} }}"
-    scripted.put_script(script(scripted.broker.url, f"{TEMPLATE}, {events}"))
+    scripted.put_script(script(attacked_broker.url, f"{TEMPLATE}, {events}"))
     yield
-    scripted.put_script(script(scripted.broker.url, TEMPLATE))
+    scripted.put_script(script(attacked_broker.url, TEMPLATE))
 
 
 @pytest.mark.usefixtures("everything")
