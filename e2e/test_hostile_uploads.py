@@ -33,13 +33,14 @@ def test_uploads_can_not_hide_from_events_as_parts(attack):
     attack.end()
 
 
-@pytest.mark.xfail(strict=True, reason="a repeat, which RGW answers as done and does not notify of, is an event")
-def test_a_completion_that_is_repeated_is_one_event(attack):
+def test_a_completion_that_is_repeated_is_one_event_where_that_can_be_told(attack, release):
     upload = f"uploadId={attack.s3.create_multipart_upload(Bucket=attack.bucket, Key='k')['UploadId']}"
     etag = attack.ask("PUT", b"k", f"partNumber=1&{upload}", body=b"x").headers["etag"]
     body = PARTS % etag.encode()
     assert attack.ask("POST", b"k", upload, COMPLETE, body=body).ok
     assert attack.ask("POST", b"k", upload, body=body).ok
+    # 16.2 may show a size for the first one as well (where the bucket has one of RGW's own notifications); so both count.
+    attack.wanted[COMPLETE, b"k"] += release == "16.2"
     attack.end()
 
 
@@ -67,7 +68,6 @@ def test_forms_with_hostile_fields(attack):
     attack.end()
 
 
-@pytest.mark.xfail(strict=True, reason="RGW stores it and answers 400, which is taken for the end of it")
 def test_a_form_that_asks_for_a_status_that_is_no_number_is_an_event(attack):
     assert attack.post_form(b"k", [(b"success_action_status", b"junk")]).status == 400
     assert attack.keys() == {b"k"}
@@ -103,7 +103,6 @@ def test_what_swift_takes_is_an_event_and_legal(attack, swift):
     attack.end()
 
 
-@pytest.mark.xfail(strict=True, reason="uploadId, which means nothing to Swift, is taken for the sign of a part")
 def test_an_upload_by_swift_can_not_hide_as_a_part(attack, swift):
     assert attack.raw.ask_unsigned("PUT", f"/swift/v1/{attack.bucket}/hidden?uploadId=x", [swift], b"x").status == 201
     attack.wanted[PUT, b"hidden"] += 1
@@ -141,7 +140,6 @@ def test_all_else_that_can_be_asked_for_is_read_as_safely(attack):
 
 
 @pytest.mark.usefixtures("everything")
-@pytest.mark.xfail(strict=True, reason="RGW shows X-Container-Meta-Temp-URL-Key as x-amz-meta-temp-url-key")
 def test_the_key_of_swifts_temporary_urls_never_leaves_the_gateway(attack, swift):
     headers = [swift, ("X-Container-Meta-Temp-URL-Key", "hunter2")]
     assert attack.raw.ask_unsigned("PUT", f"/swift/v1/{attack.bucket}-temporary", headers).status == 201

@@ -92,6 +92,11 @@ impl Operation {
         self.rgw == "post_obj"
     }
 
+    /// Whether it completes an upload of parts.
+    pub fn is_completion(&self) -> bool {
+        self.rgw == "complete_multipart"
+    }
+
     /// Whether it is a copy.
     pub fn is_copy(&self) -> bool {
         self.rgw == "copy_obj"

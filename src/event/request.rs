@@ -9,6 +9,10 @@ const MAX_ENTRIES: usize = 256;
 /// How many bytes of a map are kept.
 const MAX_MAP: usize = 65536;
 
+/// The status of a request that RGW does not understand, and its own code for an argument that is none (-EINVAL).
+const BAD_REQUEST: i64 = 400;
+const INVALID_ARGUMENT: i64 = -22;
+
 /// The release of Ceph that runs the script; found by probing, as no field tells (rgw-lua.md 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Release {
@@ -124,10 +128,8 @@ impl Map {
     /// Takes the entries of a tagging header, `key=value&key=value` with percent-encoding, instead of its own.
     pub fn parse_tagging(&mut self, header: &[u8]) {
         *self = Map::default();
-        let plain = |text: &[u8]| {
-            let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-            percent_encoding::percent_decode(&spaced).collect::<Vec<u8>>()
-        };
+        // RGW takes a + for a +.
+        let plain = |text: &[u8]| percent_encoding::percent_decode(text).collect::<Vec<u8>>();
         for pair in header.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let mut sides = pair.splitn(2, |byte| *byte == b'=');
             let (key, value) = (sides.next().unwrap_or_default(), sides.next().unwrap_or_default());
@@ -148,6 +150,8 @@ pub struct Request {
     pub release: Release,
     /// `Request.Response.HTTPStatusCode`.
     pub status: i64,
+    /// `Request.Response.RGWCode`: for a form alone.
+    pub code: i64,
     /// Whether this is a part of an upload: `Request.HTTP.Parameters.uploadId` is there.
     pub part: bool,
     /// The size of the object after the operation (before it, for a removal), in bytes.
@@ -204,7 +208,17 @@ impl Request {
             Target::Bucket => Text::Bucket,
         };
         // A part of an upload is a put_obj too; the object comes to be with complete_multipart.
-        (!self.part && !self.bytes(named).is_empty()).then_some(operation)
+        if self.part || self.bytes(named).is_empty() {
+            return None;
+        }
+        // A form that was refused before it was read has no size.
+        if operation.is_form() && self.status == BAD_REQUEST && self.size == 0 {
+            return None;
+        }
+        // A completion that is repeated is answered as done, and RGW does not notify of it. Only then is there an object whose
+        // size is shown; 16 may show it in any case.
+        let repeated = operation.is_completion() && self.size != 0 && self.release > Release::Pacific;
+        (!repeated).then_some(operation)
     }
 
     /// Whether a copy has the metadata of its request, and not those of its source.
@@ -221,8 +235,10 @@ impl Request {
     pub fn candidate(&self) -> Option<&'static Operation> {
         // postRequest runs for failed and denied requests too (rgw-lua.md 1a).
         let operation = Operation::of(self.bytes(Text::RgwOp), self.bytes(Text::Method))?;
-        // A form can ask that its sender be sent on (success_action_redirect).
-        let done = (200..300).contains(&self.status) || (operation.is_form() && self.status == 303);
+        // A form can ask that its sender be sent on (success_action_redirect); and for a status that is none, which RGW finds
+        // out when the object is there.
+        let by_form = self.status == 303 || (self.status == BAD_REQUEST && self.code == INVALID_ARGUMENT);
+        let done = (200..300).contains(&self.status) || (operation.is_form() && by_form);
         done.then_some(operation)
     }
 }
@@ -252,6 +268,30 @@ mod tests {
     }
 
     #[test]
+    fn a_form_with_a_status_that_is_none_has_made_its_object() {
+        let form = |code, size| {
+            let mut form = request("post_obj", 400);
+            (form.code, form.size) = (code, size);
+            form.event().map(Operation::event_name)
+        };
+        assert_eq!(form(-22, 3), Some("ObjectCreated:Post"));
+        assert_eq!(form(-22, 0), None);
+        assert_eq!(form(-2005, 3), None);
+    }
+
+    #[test]
+    fn a_completion_that_is_repeated_is_no_event_where_that_can_be_told() {
+        let completion = |release, size| {
+            let mut completion = request("complete_multipart", 200);
+            (completion.release, completion.size) = (release, size);
+            completion.event().is_some()
+        };
+        assert!(completion(Release::Reef, 0) && completion(Release::Tentacle, 0));
+        assert!(!completion(Release::Reef, 5) && !completion(Release::Tentacle, 5));
+        assert!(completion(Release::Pacific, 0) && completion(Release::Pacific, 5));
+    }
+
+    #[test]
     fn a_part_of_an_upload_is_no_event() {
         let mut part = request("put_obj", 200);
         part.part = true;
@@ -275,7 +315,7 @@ mod tests {
         let mut map = Map::default();
         map.parse_tagging(b"a=1&a=2&b+c=%41%3D&d&=e&");
         let texts: Vec<(&[u8], &[u8])> = map.entries().iter().map(|(key, val)| (&key[..], &val[..])).collect();
-        let wanted: [(&[u8], &[u8]); 5] = [(b"a", b"1"), (b"a", b"2"), (b"b c", b"A="), (b"d", b""), (b"", b"e")];
+        let wanted: [(&[u8], &[u8]); 5] = [(b"a", b"1"), (b"a", b"2"), (b"b+c", b"A="), (b"d", b""), (b"", b"e")];
         assert_eq!(texts, wanted);
     }
 

@@ -177,9 +177,9 @@ fn cut(subject: &mut String, length: usize, value: &[u8]) {
     while !subject.is_char_boundary(end) {
         end -= 1;
     }
-    // The end must not stand within an escape, nor begin with one that is cut off.
-    let tail = subject.get(end.saturating_sub(2)..end).unwrap_or_default();
-    if let Some(place) = tail.rfind('%') {
+    // The end must not stand within an escape. What stands before it may be the end of a letter, so that bytes are looked at.
+    let tail = subject.as_bytes().get(end.saturating_sub(2)..end).unwrap_or_default();
+    if let Some(place) = tail.iter().rposition(|byte| *byte == b'%') {
         end -= tail.len() - place;
     }
     subject.truncate(end);
@@ -398,7 +398,8 @@ mod tests {
             template.fill(&request, "e", "i")
         };
         for length in [1300, 1301, 1302, 2600] {
-            for filler in [&b"\xff"[..], "ü€😀".as_bytes(), b"a/", b"%"] {
+            for filler in [&b"\xff"[..], "ü€😀".as_bytes(), b"a/", b"%", "é...".as_bytes(), "aé.€%".as_bytes()]
+            {
                 let key: Vec<u8> = filler.iter().copied().cycle().take(length * 3).collect();
                 let filled = subject(&key);
                 assert_eq!(check(&filled), Ok(()), "{filled}");

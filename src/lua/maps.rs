@@ -10,6 +10,9 @@ use std::ffi::{CStr, c_int};
 /// How many steps a walk over a map may take; more headers than any front end lets through.
 const MAX_STEPS: usize = 10_000;
 
+/// Metadata that are none: RGW shows Swift's keys for temporary URLs so.
+const SECRET: [&[u8]; 2] = [b"x-amz-meta-temp-url-key", b"x-amz-meta-temp-url-key-2"];
+
 /// A map of a request: where its entries go, and how it is known on 20.
 pub struct Walk {
     kept: fn(&mut event::Request) -> &mut Map,
@@ -154,7 +157,7 @@ unsafe fn entry(state: *mut lua_State, call: &mut Call, walk: &Walk) {
             _ => return,
         }
         let (key, value) = (bytes(state, -1), bytes(state, -2));
-        if key.starts_with(walk.prefix) {
+        if key.starts_with(walk.prefix) && !SECRET.contains(&key) {
             (walk.kept)(&mut call.request).add(key, value);
         }
         pop(state);

@@ -74,6 +74,9 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
         }
         if table(state, index, c"Response") {
             call.request.status = integer(state, c"HTTPStatusCode");
+            if call.request.bytes(Text::RgwOp) == b"post_obj" {
+                call.request.code = integer(state, c"RGWCode");
+            }
             pop(state);
         }
         if table(state, index, c"HTTP") {
@@ -94,8 +97,10 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
             {
                 ffi::lua_getfield(state, -1, c"uploadId".as_ptr());
                 // RGW takes an empty one for none.
-                call.request.part = ffi::lua_type(state, -1) == ffi::LUA_TSTRING && !bytes(state, -1).is_empty();
+                let part = ffi::lua_type(state, -1) == ffi::LUA_TSTRING && !bytes(state, -1).is_empty();
                 ffi::lua_settop(state, -3);
+                // It means nothing to Swift.
+                call.request.part = part && !is_swift(state, index);
             }
             if table(state, -1, c"Metadata") {
                 if is_kept(state, operation, call) {
@@ -245,6 +250,17 @@ unsafe fn owner(state: *mut lua_State, index: c_int, release: Release, call: &mu
             text(state, -1, c"Id", call, Text::User);
             pop(state);
         }
+    }
+}
+
+/// Whether the request speaks Swift's language.
+unsafe fn is_swift(state: *mut lua_State, index: c_int) -> bool {
+    // SAFETY: as for done.
+    unsafe {
+        ffi::lua_getfield(state, index, c"Dialect".as_ptr());
+        let swift = ffi::lua_type(state, -1) == ffi::LUA_TSTRING && bytes(state, -1) == b"swift";
+        pop(state);
+        swift
     }
 }
 
