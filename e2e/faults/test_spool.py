@@ -30,6 +30,7 @@ def ask(cluster, s3, code):
     report.write_text("")
     report.chmod(0o666)
     cluster.put_script(f"""{FIND_MODULE}
+if Request.RGWOp ~= "list_bucket" then return end
 local nats = require("rgw_nats")
 local function show(value)
   if type(value) ~= "table" then return ("%q"):format(tostring(value)):gsub("\\n", "n") end
@@ -44,7 +45,8 @@ local file = io.open("/ceph/answer.json", "w")
 file:write(show({{ answer() }}))
 file:close()
 """)
-    s3.list_buckets()
+    s3.list_objects(Bucket="bkt")
+    # The next request on the connection waits for the script.
     s3.list_buckets()
     return json.loads(report.read_text())
 
