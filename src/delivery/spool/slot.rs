@@ -22,6 +22,13 @@ pub struct Slot {
     lock: File,
 }
 
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // Closing it is not enough while a forked child has a copy of the descriptor.
+        let _ = self.lock.unlock();
+    }
+}
+
 /// What becomes of an attempt to get a slot.
 enum Claim {
     Ours(Slot),
