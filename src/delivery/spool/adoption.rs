@@ -13,14 +13,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
-type Opened = (Slot, Result<Store, Failure>);
+/// In this order: the file is closed before its slot is let go.
+type Opened = (Result<Store, Failure>, Slot);
 
 /// Orphaned slots, and the one that is being taken over.
 pub struct Adoption {
     at: Instant,
     waiting: Vec<Slot>,
     opening: Option<Receiver<Opened>>,
-    current: Option<(Slot, Store)>,
+    current: Option<(Store, Slot)>,
     moved: usize,
 }
 
@@ -51,7 +52,7 @@ impl Adoption {
             let inner = shared.clone();
             let started = thread::start("rgw_nats_adopt", move || {
                 let opened = open_store(&slot, &inner).map(|(store, _)| store);
-                let _ = sender.send((slot, opened));
+                let _ = sender.send((opened, slot));
             });
             match started {
                 Ok(_) => self.opening = Some(receiver),
@@ -62,11 +63,15 @@ impl Adoption {
 
     /// The next part, if there is one and `store` has room for it.
     pub fn next(&mut self, shared: &Arc<Shared>, store: &Store) -> Option<Load> {
-        match self.opening.as_ref().map(Receiver::try_recv) {
-            Some(Ok((slot, Ok(store)))) => {
-                (self.current, self.opening, self.moved) = (Some((slot, store)), None, 0);
+        let opened = self.opening.as_ref().map(Receiver::try_recv);
+        if let Some(Ok(_)) = opened {
+            shared.damaged(Slot::damaged(Path::new(&shared.options.directory)));
+        }
+        match opened {
+            Some(Ok((Ok(store), slot))) => {
+                (self.current, self.opening, self.moved) = (Some((store, slot)), None, 0);
             }
-            Some(Ok((slot, Err(failure)))) => {
+            Some(Ok((Err(failure), slot))) => {
                 self.opening = None;
                 shared.trouble(format!("{}: {failure}", slot.path().display()));
             }
@@ -74,7 +79,7 @@ impl Adoption {
             Some(Err(TryRecvError::Disconnected)) => self.opening = None,
             Some(Err(TryRecvError::Empty)) | None => {}
         }
-        let (_, other) = self.current.as_mut()?;
+        let (other, _) = self.current.as_mut()?;
         match other.unload() {
             Ok(load) if load.len() == 0 => self.end(shared, Slot::remove_queue),
             Ok(load) => {
@@ -96,7 +101,7 @@ impl Adoption {
     /// Notes that a part has been taken in.
     pub fn taken(&mut self, shared: &Arc<Shared>, load: &Load) {
         self.moved = self.moved.saturating_add(load.len());
-        let Some((_, other)) = &mut self.current else { return };
+        let Some((other, _)) = &mut self.current else { return };
         if let Err(failure) = other.unloaded(load) {
             shared.trouble(format!("what was adopted can't be removed and will come once more: {failure}"));
             self.end(shared, |_| Ok(()));
@@ -104,7 +109,7 @@ impl Adoption {
     }
 
     fn end(&mut self, shared: &Arc<Shared>, last: impl FnOnce(&Slot) -> std::io::Result<()>) {
-        let Some((slot, other)) = self.current.take() else { return };
+        let Some((other, slot)) = self.current.take() else { return };
         drop(other);
         if let Err(error) = last(&slot) {
             shared.trouble(format!("{}: {error}", slot.path().display()));

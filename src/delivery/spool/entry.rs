@@ -10,7 +10,8 @@ const HEAD: usize = 1 + 1 + 8 + 4;
 /// An entry that waits for delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place in the order; grows strictly, across restarts too.
+    /// Its place in the order; grows strictly in a slot, across restarts too. One who starts a spool anew may get another
+    /// slot, and reads from 0.
     pub position: u64,
     /// When it was accepted, in milliseconds since 1970.
     pub accepted_ms: u64,

@@ -22,6 +22,13 @@ pub struct Slot {
     lock: File,
 }
 
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // Closing it is not enough while a forked child has a copy of the descriptor.
+        let _ = self.lock.unlock();
+    }
+}
+
 /// What becomes of an attempt to get a slot.
 enum Claim {
     Ours(Slot),
@@ -44,7 +51,11 @@ impl Slot {
     /// # Errors
     /// What the operating system says; that all are in use.
     pub fn claim(directory: &Path) -> io::Result<(Slot, Vec<String>)> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        if !directory.try_exists()? {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            // So that it is still there after a power failure. Those that are not ours were there before.
+            directory.ancestors().skip(1).for_each(|ancestor| drop(sync_directory(ancestor)));
+        }
         let mut refused = Vec::new();
         for number in 0..MAX_SLOTS {
             match claim(directory, number)? {
@@ -109,7 +120,10 @@ impl Slot {
     /// # Errors
     /// What the operating system says.
     pub fn set_aside(&self, now_ms: u64) -> io::Result<PathBuf> {
-        let aside = self.path.join(format!("{QUEUE}.damaged-{now_ms}"));
+        let mut aside = self.path.join(format!("{QUEUE}.damaged-{now_ms}"));
+        while aside.try_exists()? {
+            aside.as_mut_os_string().push("-1");
+        }
         fs::rename(self.path.join(QUEUE), &aside)?;
         sync_directory(&self.path)?;
         Ok(aside)
@@ -133,11 +147,13 @@ impl Slot {
         fs::remove_file(self.path.join(COPY))
     }
 
-    /// How many damaged files were put aside here.
-    pub fn damaged(&self) -> u64 {
+    /// How many damaged files were put aside in all slots.
+    pub fn damaged(directory: &Path) -> u64 {
         let prefix = format!("{QUEUE}.damaged-");
-        let names = fs::read_dir(&self.path).into_iter().flatten().flatten();
-        let count = names.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).count();
+        let names = |path| fs::read_dir(path).into_iter().flatten().flatten();
+        let slots = names(directory.to_owned()).filter(|slot| slot.file_name().to_string_lossy().starts_with("slot-"));
+        let files = slots.flat_map(|slot| names(slot.path()));
+        let count = files.filter(|file| file.file_name().to_string_lossy().starts_with(&prefix)).count();
         u64::try_from(count).unwrap_or_default()
     }
 }

@@ -40,12 +40,16 @@ pub enum Command {
 /// The thread's own part.
 pub struct Writer {
     shared: Arc<Shared>,
-    slot: Option<Slot>,
+    // In this order: the file is closed before its slot is let go.
     store: Option<(Store, Disk)>,
+    slot: Option<Slot>,
     /// Whether a sync has failed since the queue was last written anew.
     is_doubtful: bool,
     retry_at: Instant,
     adoption: Adoption,
+    /// What was delivered, as long as the disk may not know it: said again to a queue that was opened anew. Whoever reads is
+    /// past these positions and would never come back to them.
+    done: Vec<u64>,
 }
 
 #[derive(Default)]
@@ -60,7 +64,15 @@ impl Writer {
     /// One that has nothing open yet.
     pub fn new(shared: Arc<Shared>) -> Writer {
         let now = Instant::now();
-        Writer { shared, slot: None, store: None, is_doubtful: false, retry_at: now, adoption: Adoption::new() }
+        Writer {
+            shared,
+            slot: None,
+            store: None,
+            is_doubtful: false,
+            retry_at: now,
+            adoption: Adoption::new(),
+            done: Vec::new(),
+        }
     }
 
     /// Serves until no one can ask any more.
@@ -131,16 +143,19 @@ impl Writer {
         if batch.appends.is_empty() && batch.done.is_empty() {
             return;
         }
+        self.done.extend(&batch.done);
         let committed = match &mut self.store {
             Some((store, _)) => store.commit(&batch.appends, &batch.done),
             None => {
-                // What is delivered but can't be removed will be delivered once more.
                 self.shared.release(batch.appends.iter().map(|append| append.bytes.len()));
                 batch.replies.iter().for_each(|reply| reply.give(Err(self.shared.poisoned())));
                 return;
             }
         };
         let first = committed.as_ref().map(|first| *first).ok();
+        if first.is_some() && !batch.appends.is_empty() {
+            self.done.clear();
+        }
         self.settle(committed.map(drop));
         self.shared.release(batch.appends.iter().map(|append| append.bytes.len()));
         for (place, reply) in (0..).zip(&batch.replies) {
@@ -200,7 +215,8 @@ impl Writer {
         }
         let Some(slot) = &self.slot else { return Ok(()) };
         let (mut store, disk) = open_store(slot, &self.shared)?;
-        self.shared.damaged(slot.damaged());
+        self.shared.damaged(Slot::damaged(Path::new(&self.shared.options.directory)));
+        store.commit(&[], &self.done)?;
         if self.is_doubtful {
             store.rewrite()?;
             self.is_doubtful = false;
@@ -242,6 +258,9 @@ impl Writer {
             SyncRule::None if disk.is_written() => Ok(disk.sync()?),
             _ => Ok(()),
         });
+        if outcome.is_ok() {
+            self.done.clear();
+        }
         self.settle(outcome);
     }
 

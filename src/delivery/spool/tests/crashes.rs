@@ -247,3 +247,20 @@ fn whatever_byte_changes_nothing_is_invented_and_loss_is_told() {
     }
     assert!(all_there > 0 && refused > 0, "{all_there} {refused}");
 }
+
+#[test]
+fn a_damaged_orphan_is_told_and_what_can_be_read_of_it_adopted() {
+    let scratch = Scratch::new("damaged-orphan");
+    let (one, two) = (scratch.spool(), scratch.spool());
+    one.keep(append(7).bytes).unwrap();
+    two.keep(append(8).bytes).unwrap();
+    assert!(one.close(LONG) && two.close(LONG));
+    let path = scratch.slot(1).join("queue.redb");
+    let mut file = fs::read(&path).unwrap();
+    file.truncate(file.len() / 2);
+    fs::write(&path, &file).unwrap();
+    let spool = scratch.spool();
+    until("it is told", || status(&spool, "damaged_files") == 1);
+    assert!(all(&spool).len() == 1 && status(&spool, "poisoned") == 0);
+    assert!(spool.close(LONG));
+}
