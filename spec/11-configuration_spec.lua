@@ -139,6 +139,7 @@ describe("docs/configuration.md", function()
     }
     for form, row in pairs(forms) do
       local low, high = row.range:match("^([%d,]+) to ([%d,]+) bytes$")
+      assert.equal("refused", row["if wrong"])
       for _, place in ipairs({ places[2], places[3] }) do
         for key, of in pairs(place[2][1]) do
           if of.type == "secret" then

@@ -215,6 +215,19 @@ describe("auth", function()
     end
   end)
 
+  it("with another secret in itself is a further connection, and leaves the queue of the first alone", function()
+    local name = helpers.name()
+    local function options(token)
+      return { name = name, auth = { token = token }, allow_cleartext_secrets = true, exit_timeout_ms = 0 }
+    end
+    local before = assert(nats.connect(of.server:url(), options(of.wrong.token)))
+    assert.is_true(before:publish("spec", "payload"))
+    attempt.fails(before, "authorization violation")
+    attempt.succeeds(assert(nats.connect(of.server:url(), options(of.right.token))))
+    assert.equal(1, before:status().pending)
+    of.server:wait_for_connections(name, 1)
+  end)
+
   it("and a login in a URL exclude each other", function()
     local url = { of.server:url(), of.server:url("hunter2") }
     local options = { auth = of.right, allow_cleartext_secrets = true }
