@@ -13,6 +13,7 @@ use crate::delivery::{Backlog, Connection, Receipt, Which, courier};
 use crate::error::{Code, Error};
 use crate::event::{self, Configuration, Moment, Operation, Request};
 use crate::log;
+use crate::thread;
 use crate::value::Value;
 use configurations::Configurations;
 use runtime::Runtime;
@@ -225,10 +226,11 @@ pub fn moment() -> Moment {
 pub fn notify(request: Request, source: &Value) -> Result<(), Error> {
     let mut kept = Some(request);
     let moment = moment();
-    match configuration(source, || (kept.take().unwrap_or_default(), moment))? {
+    match configuration(source, || Some((kept.take().unwrap_or_default(), moment)))? {
         Use::Now(configuration) => {
             let deadline = Instant::now() + Duration::from_millis(configuration.endpoint.wait_ms);
-            let (receipts, result) = publish(&kept.unwrap_or_default(), moment, &configuration);
+            let patience = Connection::patience(&configuration.endpoint);
+            let (receipts, result) = publish(&kept.unwrap_or_default(), moment, &configuration, patience);
             for receipt in receipts {
                 receipt.wait(deadline.saturating_duration_since(Instant::now()));
             }
@@ -239,7 +241,7 @@ pub fn notify(request: Request, source: &Value) -> Result<(), Error> {
 }
 
 /// The configuration that a script names; `keep` gives the request that is to wait for it if it has not been read yet.
-fn configuration(source: &Value, keep: impl FnOnce() -> (Request, Moment)) -> Result<Use, Error> {
+fn configuration(source: &Value, keep: impl FnOnce() -> Option<(Request, Moment)>) -> Result<Use, Error> {
     let process = process()?;
     let configurations = &process.configurations;
     if let Value::String(_) = source {
@@ -249,6 +251,7 @@ fn configuration(source: &Value, keep: impl FnOnce() -> (Request, Moment)) -> Re
             process.runtime.spawn_blocking(move || {
                 file.look(publish_late);
                 configurations.note_events();
+                file.looked();
             });
         }
         return file.configuration(keep);
@@ -256,14 +259,17 @@ fn configuration(source: &Value, keep: impl FnOnce() -> (Request, Moment)) -> Re
     let (table, new) = configurations.table(source)?;
     if new {
         let (table, source) = (table.clone(), source.clone());
-        process.runtime.spawn_blocking(move || table.read(&source, publish_late));
+        // Not on the pool, whose threads may all hang on disks.
+        let read = move || table.read(&source, publish_late);
+        thread::start("rgw_nats_table", read)
+            .map_err(|error| Error::new(Code::NoResources, format!("a thread can't be started: {error}")))?;
     }
     table.configuration(keep)
 }
 
 /// Publishes what has waited for its configuration; there is no one left to return an error to.
 fn publish_late(request: &Request, moment: Moment, configuration: &Configuration) {
-    if let (_, Err(error)) = publish(request, moment, configuration) {
+    if let (_, Err(error)) = publish(request, moment, configuration, Instant::now()) {
         log::line(format_args!("{error}"));
     }
 }
@@ -274,7 +280,7 @@ fn publish_late(request: &Request, moment: Moment, configuration: &Configuration
 /// # Errors
 /// As for [`notify`], by the configuration.
 pub fn has_room(request: &Request, source: &Value) -> Result<bool, Error> {
-    let Use::Now(configuration) = configuration(source, || (Request::default(), moment()))? else { return Ok(true) };
+    let Use::Now(configuration) = configuration(source, || None)? else { return Ok(true) };
     let fits = |event| configuration.rules.iter().any(|rule| rule.fits(request, event).is_some());
     if !request.event().is_some_and(fits) {
         return Ok(true);
@@ -288,7 +294,7 @@ pub fn has_room(request: &Request, source: &Value) -> Result<bool, Error> {
 /// # Errors
 /// As for [`notify`], by the configuration; `bad_config`, where it has no spool or has not been read; what the work says.
 pub fn with_backlog<T>(source: &Value, work: impl FnOnce(&Backlog) -> Result<T, Error>) -> Result<T, Error> {
-    match configuration(source, || (Request::default(), moment()))? {
+    match configuration(source, || None)? {
         Use::Now(configuration) => work(connection(&configuration.endpoint)?.backlog()?),
         Use::Later => Err(Error::new(Code::BadConfig, "the configuration is being read; try again")),
     }
@@ -309,7 +315,12 @@ pub fn is_wanted(operation: &Operation) -> bool {
 
 /// Publishes what the rules of a configuration make of a request: the events of all rules, whatever becomes of each. Gives
 /// what to wait for as well.
-fn publish(request: &Request, moment: Moment, configuration: &Configuration) -> (Vec<Arc<Receipt>>, Result<(), Error>) {
+fn publish(
+    request: &Request,
+    moment: Moment,
+    configuration: &Configuration,
+    patience: Instant,
+) -> (Vec<Arc<Receipt>>, Result<(), Error>) {
     let (mut receipts, mut result) = (Vec::new(), Ok(()));
     let mut fitted = false;
     if request.is_multi_delete() && MULTI_DELETES.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -323,7 +334,8 @@ fn publish(request: &Request, moment: Moment, configuration: &Configuration) -> 
             let Some(operation) = rule.fits(request, event) else { continue };
             fitted = true;
             let published = connection(&configuration.endpoint).and_then(|connection| {
-                connection.publish(event::message(request, operation, rule, moment, connection.max_payload())?)
+                let limit = connection.max_payload();
+                connection.publish(event::message(request, operation, rule, moment, limit)?, patience)
             });
             match published {
                 Ok(receipt) => receipts.extend(receipt),

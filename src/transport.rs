@@ -4,6 +4,7 @@ mod jetstream;
 mod link;
 mod login;
 mod preflight;
+mod signals;
 mod streams;
 mod tls;
 

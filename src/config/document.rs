@@ -20,13 +20,14 @@ impl Document {
     /// # Errors
     /// `bad_config`, with file and line, if it is no TOML.
     pub fn parse(name: &str, text: &str) -> Result<Document, Error> {
+        let ends = Ends::of(text);
         let root = DeTable::parse(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| line_of(text, span.start));
+            let line = error.span().map_or(1, |span| ends.line_of(span.start));
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
             Error::new(Code::BadConfig, format!("{name}:{line}: {message}"))
         })?;
         let mut lines = HashMap::new();
-        let table = table(text, "", root.get_ref(), &mut lines);
+        let table = table(&ends, "", root.get_ref(), &mut lines);
         Ok(Document { name: name.to_owned(), table, lines })
     }
 
@@ -65,23 +66,32 @@ impl Document {
     }
 }
 
-fn line_of(text: &str, at: usize) -> usize {
-    let before = text.as_bytes().get(..at).unwrap_or_default();
-    before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1)
+/// Where the lines of a text end.
+struct Ends(Vec<usize>);
+
+impl Ends {
+    fn of(text: &str) -> Ends {
+        Ends(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of a byte, counted from 1.
+    fn line_of(&self, at: usize) -> usize {
+        self.0.partition_point(|end| *end < at).saturating_add(1)
+    }
 }
 
-fn table(text: &str, path: &str, table: &DeTable<'_>, lines: &mut HashMap<String, usize>) -> Value {
+fn table(text: &Ends, path: &str, table: &DeTable<'_>, lines: &mut HashMap<String, usize>) -> Value {
     let mut entries = Vec::new();
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-        lines.insert(path.clone(), line_of(text, key.span().start));
+        lines.insert(path.clone(), text.line_of(key.span().start));
         entries.push((Value::from(name), plain(text, &path, value, lines)));
     }
     Value::Table(entries)
 }
 
-fn plain(text: &str, path: &str, value: &Spanned<DeValue<'_>>, lines: &mut HashMap<String, usize>) -> Value {
+fn plain(text: &Ends, path: &str, value: &Spanned<DeValue<'_>>, lines: &mut HashMap<String, usize>) -> Value {
     match value.get_ref() {
         DeValue::String(string) => Value::from(string.as_ref()),
         DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
@@ -94,7 +104,7 @@ fn plain(text: &str, path: &str, value: &Spanned<DeValue<'_>>, lines: &mut HashM
         DeValue::Array(array) => {
             let items = array.iter().enumerate().map(|(place, item)| {
                 let path = format!("{path}[{}]", place.saturating_add(1));
-                lines.insert(path.clone(), line_of(text, item.span().start));
+                lines.insert(path.clone(), text.line_of(item.span().start));
                 plain(text, &path, item, lines)
             });
             let items: Vec<Value> = items.collect();

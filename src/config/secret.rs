@@ -3,6 +3,7 @@
 use super::Fields;
 use std::fmt;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 
 /// How long an inline secret may be, and how much of a file is read, in bytes.
 const MAX_SECRET: usize = 256 << 10;
@@ -51,7 +52,7 @@ impl Secret {
         Some(Secret::Env(name.to_owned()))
     }
 
-    /// The secret itself, without white space around it. Reads a file each time, so that a new one is taken up; may block.
+    /// The secret itself, a file's without the line breaks at its end. Reads a file each time, so that a new one is taken up; may block.
     ///
     /// # Errors
     /// Why it can't be had, as a sentence that has no part of it.
@@ -62,19 +63,24 @@ impl Secret {
                 let failed = |error: std::io::Error| format!("{path}: {error}");
                 let mut text = String::new();
                 let limit = u64::try_from(MAX_SECRET).unwrap_or_default().saturating_add(1);
-                let file = std::fs::File::open(path).map_err(failed)?;
+                // Without O_NONBLOCK a pipe under this name would be waited for.
+                let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+                let file = file.map_err(failed)?;
+                if !file.metadata().map_err(failed)?.is_file() {
+                    return Err(format!("{path} is no file"));
+                }
                 file.take(limit).read_to_string(&mut text).map_err(failed)?;
                 if text.len() > MAX_SECRET {
                     return Err(format!("{path} is longer than {MAX_SECRET} bytes"));
                 }
-                text
+                // An editor ends a file with a line break, and a secret does not.
+                text.trim_end_matches(['\n', '\r']).to_owned()
             }
             Secret::Env(name) => {
                 std::env::var(name).map_err(|_| format!("the environment variable {name} is not set, or is no text"))?
             }
         };
-        let text = text.trim();
-        if text.is_empty() { Err(format!("{self} is empty")) } else { Ok(text.to_owned()) }
+        if text.is_empty() { Err(format!("{self} is empty")) } else { Ok(text) }
     }
 
     /// Whether it stands in the configuration itself.

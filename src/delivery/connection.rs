@@ -112,17 +112,17 @@ impl Connection {
     }
 
     /// Accepts a message: it is in memory, and will be delivered unless the process ends first; or on disk, where it survives
-    /// that. Waits for room where `overflow` is `block`, `block_ms` at most, and for the disk, `commit_timeout_ms` at most;
+    /// that. Waits for room until `deadline` where `overflow` is `block` (see [`Connection::patience`]), and for the disk, `commit_timeout_ms` at most;
     /// does not block otherwise. Gives what to wait for where `wait_ms` wants that.
     ///
     /// # Errors
     /// `queue_full`, `too_large`, `closed`, `spool_full`, `spool_io`.
-    pub fn publish(&self, message: Message) -> Result<Option<Arc<Receipt>>, Error> {
+    pub fn publish(&self, message: Message, deadline: Instant) -> Result<Option<Arc<Receipt>>, Error> {
         let receipt = (self.endpoint.wait_ms != 0).then(|| Arc::new(Receipt::default()));
         let pushed = match self.backlog.get() {
             // The disk tells the courier of it.
             Some(backlog) => self.check_open().and_then(|()| backlog.keep(&message, receipt.clone())).map(|()| false),
-            None => self.push(Entry::new(message, receipt.clone())),
+            None => self.push(Entry::new(message, receipt.clone()), deadline),
         };
         match pushed {
             Ok(first) => {
@@ -158,16 +158,20 @@ impl Connection {
             && under(bytes.saturating_add(ORDINARY), self.endpoint.max_pending_bytes)
     }
 
+    /// Until when a request that comes now may wait for room, all its messages together.
+    pub fn patience(endpoint: &Endpoint) -> Instant {
+        let patience = if endpoint.overflow == Overflow::Block { endpoint.block_ms } else { 0 };
+        Instant::now() + Duration::from_millis(patience)
+    }
+
     /// Puts an entry into the queue. Says whether someone must be woken for it.
-    fn push(&self, mut entry: Entry) -> Result<bool, Error> {
+    fn push(&self, mut entry: Entry, deadline: Instant) -> Result<bool, Error> {
         let bound = |number| usize::try_from(number).unwrap_or(usize::MAX);
         let bounds = Bounds {
             messages: bound(self.endpoint.max_pending),
             bytes: bound(self.endpoint.max_pending_bytes),
             drop_oldest: self.endpoint.overflow == Overflow::DropOldest,
         };
-        let patience = if self.endpoint.overflow == Overflow::Block { self.endpoint.block_ms } else { 0 };
-        let deadline = Instant::now() + Duration::from_millis(patience);
         let mut queue = lock(&self.queue);
         loop {
             match queue.push(entry, bounds) {
@@ -177,11 +181,14 @@ impl Connection {
                     return Ok(pushed.first);
                 }
                 Err(refused) => {
+                    let (refused, error, dropped) = *refused;
                     let left = deadline.saturating_duration_since(Instant::now());
-                    if refused.1.code() != Code::QueueFull || left.is_zero() {
-                        return Err(refused.1);
+                    if error.code() != Code::QueueFull || left.is_zero() {
+                        drop(queue);
+                        self.give_up(&dropped);
+                        return Err(error);
                     }
-                    entry = refused.0;
+                    entry = refused;
                     let waited = self.room.wait_timeout(queue, left);
                     queue = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
@@ -263,6 +270,11 @@ impl Connection {
                     None
                 }
                 Outcome::Never(error) => Some(error),
+                Outcome::Unsent(error) => {
+                    troubles.push(error.to_string());
+                    queue.put_off(entry, now + LAST_PAUSE);
+                    continue;
+                }
                 Outcome::Again(error) => {
                     entry.attempts = entry.attempts.saturating_add(1);
                     match self.expired(&entry, now, &error) {
@@ -451,17 +463,17 @@ mod tests {
     fn retries_end_by_number_and_by_age_and_never_by_default() {
         let number = |connection: &Connection| (connection.is_pending(), connection.refused.load(Ordering::Relaxed));
         let endless = connection(&[]);
-        endless.publish(message()).unwrap();
+        endless.publish(message(), Instant::now()).unwrap();
         for _ in 0..100 {
             assert_eq!(try_once(&endless, again()), 1);
         }
         assert_eq!(number(&endless), (true, 0));
         let limited = connection(&[("max_retries", Value::Integer(2))]);
-        limited.publish(message()).unwrap();
+        limited.publish(message(), Instant::now()).unwrap();
         assert_eq!((0..9).map(|_| try_once(&limited, again())).sum::<usize>(), 3, "the first attempt and two more");
         assert_eq!(number(&limited), (false, 1));
         let aged = connection(&[("time_to_live", Value::Integer(1))]);
-        aged.publish(message()).unwrap();
+        aged.publish(message(), Instant::now()).unwrap();
         aged.expire();
         assert_eq!(number(&aged), (true, 0));
         let mut old = lock(&aged.queue).take(1, Instant::now());
@@ -484,10 +496,17 @@ mod tests {
             [("max_pending", Value::Integer(1)), ("overflow", "block".into()), ("wait_ms", Value::Integer(50))];
         let connection = Arc::new(connection(&options));
         // Nobody delivers: it is accepted all the same.
-        connection.publish(message()).unwrap().unwrap().wait(Duration::from_millis(1));
-        assert_eq!(connection.publish(message()).unwrap_err().code(), Code::QueueFull);
+        connection
+            .publish(message(), Connection::patience(connection.endpoint()))
+            .unwrap()
+            .unwrap()
+            .wait(Duration::from_millis(1));
+        assert_eq!(
+            connection.publish(message(), Connection::patience(connection.endpoint())).unwrap_err().code(),
+            Code::QueueFull
+        );
         let other = connection.clone();
-        let waiting = std::thread::spawn(move || other.publish(message()));
+        let waiting = std::thread::spawn(move || other.publish(message(), Connection::patience(other.endpoint())));
         while try_once(&connection, Outcome::Delivered) == 0 || connection.delivered.load(Ordering::Relaxed) < 2 {
             if waiting.is_finished() {
                 break;
@@ -505,8 +524,8 @@ mod tests {
         let endpoint = Endpoint::from_arguments(&Value::from("nats://u:hunter2@h:1"), &options).unwrap();
         let connection = Connection::new(endpoint);
         let message = Message::new("s".into(), Vec::new(), vec![1]).unwrap();
-        assert!(connection.publish(message.clone()).is_ok());
-        assert!(connection.publish(message).is_err());
+        assert!(connection.publish(message.clone(), Instant::now()).is_ok());
+        assert!(connection.publish(message, Instant::now()).is_err());
         let status = format!("{:?}", connection.status());
         assert!(!status.contains("hunter2"));
         let Value::Table(fields) = connection.status() else { panic!("status is no table") };

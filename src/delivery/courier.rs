@@ -8,6 +8,7 @@ use crate::message::Message;
 use crate::transport::{Interrupted, Link, Observer, Outcome, Streams};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,14 @@ async fn carry(
         let first = awaited.first_key_value().map(|(_, (_, deadline))| *deadline);
         let wait = first.map_or(wait, |deadline| wait.min(deadline.saturating_duration_since(Instant::now())));
         tokio::select! {
+            // What is at hand counts before the time that is over.
+            biased;
+            answers = link.answers() => {
+                let Some(answers) = answers else { break End::Lost };
+                let of = |(serial, outcome)| awaited.remove(&serial).map(|(entry, _)| (entry, outcome));
+                connection.settle(answers.into_iter().filter_map(of).collect::<Vec<_>>());
+                since = Instant::now();
+            }
             batch = connection.take(route.batch), if awaited.len() < MAX_AWAITED => {
                 let messages: Vec<&Message> = batch.iter().map(|entry| &entry.message).collect();
                 let carefully = route.breaks >= SUSPICIOUS && batch.len() == 1;
@@ -88,16 +97,10 @@ async fn carry(
                 }
                 since = Instant::now();
             }
-            answers = link.answers() => {
-                let Some(answers) = answers else { break End::Lost };
-                let of = |(serial, outcome)| awaited.remove(&serial).map(|(entry, _)| (entry, outcome));
-                connection.settle(answers.into_iter().filter_map(of).collect::<Vec<_>>());
-                since = Instant::now();
-            }
             () = tokio::time::sleep(wait) => {
                 overdue(connection, link, &mut awaited);
-                if !idle.is_zero() && awaited.is_empty() && since.elapsed() >= idle {
-                    if retire(connection) {
+                if !idle.is_zero() && since.elapsed() >= idle {
+                    if awaited.is_empty() && retire(connection) {
                         break End::Retired;
                     }
                     since = Instant::now();
@@ -137,12 +140,22 @@ struct Route {
     batch: usize,
     /// What is known of JetStream's streams.
     streams: Streams,
+    /// Whether some reading of secrets hangs.
+    busy: Arc<AtomicBool>,
 }
 
 impl Route {
     fn new(connection: &Connection) -> Route {
         let servers = connection.endpoint().servers.clone();
-        Route { servers, next: 0, failures: 0, breaks: 0, batch: BATCH, streams: Streams::default() }
+        Route {
+            servers,
+            next: 0,
+            failures: 0,
+            breaks: 0,
+            batch: BATCH,
+            streams: Streams::default(),
+            busy: Arc::default(),
+        }
     }
 
     /// Connects to one of the servers, in turn, for ever; none when no one needs the connection any more.
@@ -162,7 +175,7 @@ impl Route {
             self.failures = self.failures.saturating_add(1);
             let server = self.servers.get(place)?.clone();
             let observer: Weak<Connection> = Arc::downgrade(connection);
-            match Link::open(connection.endpoint(), &server, observer).await {
+            match Link::open(connection.endpoint(), &server, &self.busy, observer).await {
                 Ok(link) => {
                     self.learn(&server, link.discovered());
                     connection.connected(&link.server_name(), &server, link.max_payload());

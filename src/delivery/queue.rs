@@ -15,6 +15,9 @@ pub const BATCH: usize = 512;
 /// How many bytes are in flight at a time, unless one message alone is larger.
 pub const BATCH_BYTES: usize = 1 << 20;
 
+/// How many of the messages that are put off are looked at for the oldest one.
+const MAX_LOOK: usize = 1000;
+
 /// A message on its way.
 #[derive(Debug)]
 pub struct Entry {
@@ -57,12 +60,24 @@ pub struct Pushed {
     pub dropped: Vec<Entry>,
 }
 
+/// The messages of one object. Those that wait are older than those of the same lane in `ready`, but for the one whose turn it
+/// is, which stands there before all others.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Whether one is in flight or put off.
+    busy: bool,
+    waiting: VecDeque<Entry>,
+}
+
+/// A message that was not accepted: the entry, why, and what had to go for it nonetheless.
+pub type Refused = Box<(Entry, Error, Vec<Entry>)>;
+
 /// Messages in the order in which they were accepted.
 #[derive(Debug, Default)]
 pub struct Queue {
     ready: VecDeque<Entry>,
-    /// The lanes that have a message in flight or put off, each with the messages that have to wait for that one.
-    lanes: HashMap<u64, VecDeque<Entry>>,
+    /// The lanes that have a message in flight or put off, or messages that wait for their turn.
+    lanes: HashMap<u64, Lane>,
     /// Messages that are put off, by when they are due.
     later: BTreeMap<(Instant, u64), Entry>,
     serial: u64,
@@ -78,15 +93,15 @@ impl Queue {
     /// # Errors
     /// The entry, and `queue_full`, if one of the bounds would be passed; `too_large`, if this message alone passes one;
     /// `closed`, after [`Queue::close`].
-    pub fn push(&mut self, entry: Entry, bounds: Bounds) -> Result<Pushed, Box<(Entry, Error)>> {
-        let refused = |entry, code, text: String| Err(Box::new((entry, Error::new(code, text))));
+    pub fn push(&mut self, entry: Entry, bounds: Bounds) -> Result<Pushed, Refused> {
+        let refused = |entry, code, text: String, dropped| Err(Box::new((entry, Error::new(code, text), dropped)));
         if self.closed {
-            return refused(entry, Code::Closed, "this connection was closed".to_owned());
+            return refused(entry, Code::Closed, "this connection was closed".to_owned(), Vec::new());
         }
         let cost = entry.message.cost();
         if cost > bounds.bytes {
             let text = format!("a message that takes {cost} bytes; max_pending_bytes is {}", bounds.bytes);
-            return refused(entry, Code::TooLarge, text);
+            return refused(entry, Code::TooLarge, text, Vec::new());
         }
         let mut dropped = Vec::new();
         while self.pending >= bounds.messages || self.bytes.saturating_add(cost) > bounds.bytes {
@@ -98,7 +113,7 @@ impl Queue {
                          max_pending_bytes = {}",
                         self.pending, self.bytes, bounds.messages, bounds.bytes
                     );
-                    return refused(entry, Code::QueueFull, text);
+                    return refused(entry, Code::QueueFull, text, dropped);
                 }
             }
         }
@@ -121,18 +136,33 @@ impl Queue {
         self.closed
     }
 
-    /// Takes out the oldest message that is not in flight.
+    /// Takes out the oldest message that is not in flight, or one of the oldest where messages are put off.
     fn take_oldest(&mut self) -> Option<Entry> {
-        let oldest = match self.ready.pop_front() {
-            Some(oldest) => oldest,
-            None => {
-                let (_, oldest) = self.later.pop_first()?;
-                self.release(&oldest);
-                oldest
+        let age = |entry: &Entry| entry.accepted;
+        let later =
+            self.later.iter().take(MAX_LOOK).min_by_key(|(_, entry)| age(entry)).map(|(key, entry)| (*key, age(entry)));
+        let ready = self.ready.front().map(age);
+        let oldest = match (ready, later) {
+            (Some(ready), Some((_, later))) if ready <= later => self.take_ready()?,
+            (_, Some((key, _))) => {
+                let entry = self.later.remove(&key)?;
+                self.release(&entry);
+                entry
             }
+            (Some(_), None) => self.take_ready()?,
+            (None, None) => self.lanes.values_mut().find_map(|lane| lane.waiting.pop_front())?,
         };
         self.forget(&oldest);
         Some(oldest)
+    }
+
+    /// Takes out the first message that is ready. If it was its lane's turn, it is that of the next one there.
+    fn take_ready(&mut self) -> Option<Entry> {
+        let entry = self.ready.pop_front()?;
+        if self.lanes.get(&entry.message.lane).is_some_and(|lane| !lane.busy) {
+            self.release(&entry);
+        }
+        Some(entry)
     }
 
     /// Takes out those that are too old, from the oldest on. Of a lane the first one that is in flight stays.
@@ -142,7 +172,7 @@ impl Queue {
             old.extend(self.later.remove(&key));
         }
         while self.ready.front().is_some_and(&is_old) {
-            old.extend(self.ready.pop_front());
+            old.extend(self.take_ready());
         }
         old
     }
@@ -152,18 +182,14 @@ impl Queue {
     pub fn take(&mut self, limit: usize, now: Instant) -> Vec<Entry> {
         while let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= now) {
             let entry = first.remove();
-            // It still has its lane.
-            self.release(&entry);
-            self.ready.push_front(entry);
+            self.give_back(entry);
         }
         let mut batch = Vec::new();
         let mut bytes = 0_usize;
         while let Some(entry) = self.ready.front() {
             let lane = entry.message.lane;
-            if lane != 0 && self.lanes.contains_key(&lane) {
-                if let (Some(entry), Some(others)) = (self.ready.pop_front(), self.lanes.get_mut(&lane)) {
-                    others.push_back(entry);
-                }
+            if let Some(busy) = self.lanes.get_mut(&lane).filter(|lane| lane.busy) {
+                busy.waiting.extend(self.ready.pop_front());
                 continue;
             }
             bytes = bytes.saturating_add(entry.message.cost());
@@ -171,7 +197,7 @@ impl Queue {
                 break;
             }
             if lane != 0 {
-                self.lanes.insert(lane, VecDeque::new());
+                self.lanes.entry(lane).or_default().busy = true;
             }
             batch.extend(self.ready.pop_front());
         }
@@ -183,20 +209,28 @@ impl Queue {
         self.later.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// Gives a lane back: those that have waited for `entry` go next.
+    /// Gives a lane back: it is the turn of the next message there.
     fn release(&mut self, entry: &Entry) {
-        if entry.message.lane != 0 {
-            for other in self.lanes.remove(&entry.message.lane).unwrap_or_default().into_iter().rev() {
-                self.ready.push_front(other);
-            }
+        let Some(lane) = self.lanes.get_mut(&entry.message.lane) else { return };
+        lane.busy = false;
+        match lane.waiting.pop_front() {
+            Some(next) => self.ready.push_front(next),
+            None => _ = self.lanes.remove(&entry.message.lane),
         }
+    }
+
+    /// Puts a message to the front, to be sent again; it still is its lane's turn.
+    fn give_back(&mut self, entry: Entry) {
+        if let Some(lane) = self.lanes.get_mut(&entry.message.lane) {
+            lane.busy = false;
+        }
+        self.ready.push_front(entry);
     }
 
     /// Puts messages back that were taken, to the front and in their order.
     pub fn put_back(&mut self, batch: Vec<Entry>) {
         for entry in batch.into_iter().rev() {
-            self.release(&entry);
-            self.ready.push_front(entry);
+            self.give_back(entry);
         }
     }
 
@@ -253,7 +287,7 @@ mod tests {
         batch.iter().map(|entry| entry.message.payload.len()).collect()
     }
 
-    fn code(result: Result<Pushed, Box<(Entry, Error)>>) -> Option<Code> {
+    fn code(result: Result<Pushed, Refused>) -> Option<Code> {
         result.err().map(|refused| refused.1.code())
     }
 
@@ -311,6 +345,60 @@ mod tests {
         // Those of lane 7 that the first taking went past are behind their first one again.
         assert_eq!(sizes(&queue.take(BATCH, Instant::now())), [0, 10, 11, 12, 13, 14]);
         assert_eq!(queue.pending().0, 10);
+    }
+
+    #[test]
+    fn what_had_to_go_for_a_message_that_is_refused_after_all_is_told() {
+        let mut queue = Queue::default();
+        let bounds = Bounds { bytes: 10_000, drop_oldest: true, ..bounds(100) };
+        queue.push(entry(8000, 0), bounds).unwrap();
+        let flying = queue.take(BATCH, Instant::now());
+        for size in 1..=3 {
+            queue.push(entry(size, 0), bounds).unwrap();
+        }
+        let refused = queue.push(entry(5000, 0), bounds).unwrap_err();
+        assert_eq!((refused.1.code(), sizes(&refused.2)), (Code::QueueFull, vec![1, 2, 3]));
+        assert_eq!(queue.pending().0, flying.len());
+    }
+
+    #[test]
+    fn the_oldest_is_found_among_those_put_off_and_in_lanes() {
+        let mut queue = Queue::default();
+        let bounds = Bounds { drop_oldest: true, ..bounds(4) };
+        for (size, lane) in [(1, 7), (2, 7), (3, 7), (4, 8)] {
+            queue.push(entry(size, lane), bounds).unwrap();
+        }
+        let now = Instant::now();
+        let mut batch = queue.take(BATCH, now);
+        assert_eq!(sizes(&batch), [1, 4]);
+        queue.put_off(batch.remove(1), now + Duration::from_secs(1));
+        // 1 is in flight; 2 and 3 wait for it; 4 is put off.
+        let drop_for = |queue: &mut Queue, size| sizes(&queue.push(entry(size, 0), bounds).unwrap().dropped);
+        assert_eq!(drop_for(&mut queue, 5), [4]);
+        assert_eq!(drop_for(&mut queue, 6), [5]);
+        assert_eq!(sizes(&queue.take(BATCH, now)), [6]);
+        assert_eq!(drop_for(&mut queue, 7), [2]);
+        queue.done(&batch[0]);
+        assert_eq!(sizes(&queue.take(BATCH, now)), [3, 7]);
+    }
+
+    #[test]
+    fn a_lane_whose_turn_is_dropped_goes_on_with_the_next() {
+        let mut queue = Queue::default();
+        let bounds = Bounds { drop_oldest: true, ..bounds(3) };
+        for size in 1..=3 {
+            queue.push(entry(size, 7), bounds).unwrap();
+        }
+        let first = queue.take(1, Instant::now());
+        assert!(queue.take(BATCH, Instant::now()).is_empty());
+        queue.put_back(first);
+        assert_eq!(sizes(&queue.push(entry(4, 7), bounds).unwrap().dropped), [1]);
+        let mut order = Vec::new();
+        while let Some(one) = queue.take(BATCH, Instant::now()).pop() {
+            order.push(one.message.payload.len());
+            queue.done(&one);
+        }
+        assert_eq!((order, queue.lanes.len()), (vec![2, 3, 4], 0));
     }
 
     #[test]

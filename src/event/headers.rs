@@ -72,7 +72,15 @@ fn is_traceparent(text: &str) -> bool {
             part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
         })
     };
-    text.starts_with("00-") && is_hex(2) && is_hex(32) && is_hex(16) && is_hex(2) && parts.next().is_none()
+    let zeros = |place: usize| text.split('-').nth(place).is_none_or(|part| part.bytes().all(|byte| byte == b'0'));
+    text.starts_with("00-")
+        && !zeros(1)
+        && !zeros(2)
+        && is_hex(2)
+        && is_hex(32)
+        && is_hex(16)
+        && is_hex(2)
+        && parts.next().is_none()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::config::{Endpoint, Fields, Problem};
 use crate::value::Value;
 use globset::{GlobBuilder, GlobMatcher};
 use regex::bytes::{Regex, RegexBuilder};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -106,9 +107,10 @@ impl Configuration {
             Some(Value::Table(_)) => fields.problem("notification", format!("has more than {MAX_RULES} entries")),
             Some(other) => fields.wrong_type("notification", "a list of tables, [[notification]]", other),
         }
+        let mut ids = HashSet::new();
         for (place, rule) in rules.iter().enumerate() {
             // The id is part of a message's id: two that share it would take each other's place in a stream.
-            if rules.iter().take(place).any(|other| other.id == rule.id) {
+            if !ids.insert(&rule.id) {
                 let key = format!("notification[{}].id", place.saturating_add(1));
                 fields.problem(&key, format!("is {} as in another notification; ids must differ", rule.id));
             }

@@ -92,10 +92,21 @@ impl Function for Publish {
                 return Err(Error::new(Code::BadArgument, text));
             }
         };
-        if let Some(receipt) = connection.publish(Message::new(subject, headers, payload)?)? {
+        let mut message = Message::new(subject, headers, payload)?;
+        message.pattern = Some(pattern(&message.subject));
+        let patience = Connection::patience(connection.endpoint());
+        if let Some(receipt) = connection.publish(message, patience)? {
             receipt.wait(Duration::from_millis(connection.endpoint().wait_ms));
         }
         Ok(Value::Boolean(true))
+    }
+}
+
+/// What to ask JetStream for streams by: all that begins as the subject does, so that there are few different ones.
+fn pattern(subject: &str) -> Arc<str> {
+    match subject.split_once('.') {
+        Some((first, _)) => format!("{first}.>").into(),
+        None => subject.into(),
     }
 }
 

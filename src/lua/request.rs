@@ -42,6 +42,7 @@ pub unsafe fn to_be(state: *mut lua_State, index: c_int, call: &mut Call) {
             pop(state);
         }
         if table(state, index, c"HTTP") {
+            call.request.part = call.request.bytes(Text::RgwOp) == b"put_obj" && is_part(state, index);
             if table(state, -1, c"Metadata") {
                 text(state, -1, c"x-amz-tagging", call, Text::Tagging);
                 map(state, release, call, &METADATA);
@@ -90,18 +91,7 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
                 call.request = event::Request::default();
                 return;
             }
-            // Without a query there are no parameters; each table that is not made is half a KiB less of Lua's memory.
-            if operation.event_name() == "ObjectCreated:Put"
-                && (kind(state, index).is_empty() || has_text(state, c"QueryString"))
-                && table(state, -1, c"Parameters")
-            {
-                ffi::lua_getfield(state, -1, c"uploadId".as_ptr());
-                // RGW takes an empty one for none.
-                let part = ffi::lua_type(state, -1) == ffi::LUA_TSTRING && !bytes(state, -1).is_empty();
-                ffi::lua_settop(state, -3);
-                // It means nothing to Swift.
-                call.request.part = part && !is_swift(state, index);
-            }
+            call.request.part = operation.event_name() == "ObjectCreated:Put" && is_part(state, index);
             if table(state, -1, c"Metadata") {
                 if is_kept(state, operation, call) {
                     map(state, release, call, &METADATA);
@@ -250,6 +240,24 @@ unsafe fn owner(state: *mut lua_State, index: c_int, release: Release, call: &mu
             text(state, -1, c"Id", call, Text::User);
             pop(state);
         }
+    }
+}
+
+/// Whether the request, whose `HTTP` is on top of the stack, puts a part of an upload.
+unsafe fn is_part(state: *mut lua_State, index: c_int) -> bool {
+    // SAFETY: as for done.
+    unsafe {
+        // Without a query there are no parameters; each table that is not made is half a KiB less of Lua's memory.
+        let query = kind(state, index).is_empty() || has_text(state, c"QueryString");
+        if !query || !table(state, -1, c"Parameters") {
+            return false;
+        }
+        ffi::lua_getfield(state, -1, c"uploadId".as_ptr());
+        // RGW takes an empty one for none.
+        let part = ffi::lua_type(state, -1) == ffi::LUA_TSTRING && !bytes(state, -1).is_empty();
+        ffi::lua_settop(state, -3);
+        // It means nothing to Swift.
+        part && !is_swift(state, index)
     }
 }
 

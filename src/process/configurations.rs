@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const MAX_FILES: usize = 16;
 /// How many different tables are kept; of a further one the place of the one that was not used for longest is taken.
 const MAX_TABLES: usize = 256;
+/// How many bytes of them are.
+const MAX_TABLES_BYTES: usize = 16 << 20;
 /// How long a path may be, in bytes.
 const MAX_PATH: usize = 4096;
 /// How long a request waits for the reading of a table that is new, so that it hears of what is wrong with it.
@@ -32,7 +34,7 @@ impl Table {
     ///
     /// # Errors
     /// What is wrong with it; `queue_full` if too many requests wait for it.
-    pub fn configuration(&self, request: impl FnOnce() -> (Request, Moment)) -> Result<Use, Error> {
+    pub fn configuration(&self, request: impl FnOnce() -> Option<(Request, Moment)>) -> Result<Use, Error> {
         self.slot.wait(READING);
         self.slot.configuration("a table", request)
     }
@@ -107,16 +109,18 @@ impl Configurations {
             let text = format!("the configuration must be a table or a path, got {}", value.kind());
             return Err(Error::new(Code::BadArgument, text));
         }
+        let key = value.key();
         let mut tables = lock(&self.tables);
         let now = self.uses.fetch_add(1, Ordering::Relaxed);
-        let key = value.key();
         if let Some(table) = tables.get(&key) {
             table.used.store(now, Ordering::Relaxed);
             return Ok((table.clone(), false));
         }
-        if tables.len() >= MAX_TABLES {
+        let mut bytes = tables.keys().map(Vec::len).sum::<usize>().saturating_add(key.len());
+        while tables.len() >= MAX_TABLES || (bytes > MAX_TABLES_BYTES && !tables.is_empty()) {
             let oldest = tables.iter().min_by_key(|(_, table)| table.used.load(Ordering::Relaxed));
             let oldest = oldest.map(|(key, _)| key.clone()).unwrap_or_default();
+            bytes = bytes.saturating_sub(oldest.len());
             tables.remove(&oldest);
         }
         let table = Arc::new(Table { used: AtomicU64::new(now), slot: Slot::default() });

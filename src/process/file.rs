@@ -8,8 +8,8 @@ use crate::log;
 use crate::value::Value;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// How large a file may be, in bytes.
@@ -24,6 +24,8 @@ type Stamp = (i64, i64, u64, u64);
 pub struct File {
     path: String,
     looked: AtomicU64,
+    /// Whether someone is looking, who may hang on the disk.
+    looking: AtomicBool,
     stamp: Mutex<Option<Stamp>>,
     slot: Slot,
 }
@@ -31,7 +33,13 @@ pub struct File {
 impl File {
     /// The file of a path, not read yet.
     pub fn new(path: &str) -> File {
-        File { path: path.to_owned(), looked: AtomicU64::new(0), stamp: Mutex::default(), slot: Slot::default() }
+        File {
+            path: path.to_owned(),
+            looked: AtomicU64::new(0),
+            looking: AtomicBool::new(false),
+            stamp: Mutex::default(),
+            slot: Slot::default(),
+        }
     }
 
     /// Its path.
@@ -43,15 +51,21 @@ impl File {
     ///
     /// # Errors
     /// What is wrong with the file, if it never was right; `queue_full` if too many requests wait for it.
-    pub fn configuration(&self, request: impl FnOnce() -> (Request, Moment)) -> Result<Use, Error> {
+    pub fn configuration(&self, request: impl FnOnce() -> Option<(Request, Moment)>) -> Result<Use, Error> {
         self.slot.configuration(&self.path, request)
     }
 
-    /// Whether it is time to look at the file again; says so once. `now_ms` begins with so much that a new file is due.
+    /// Whether it is time to look at the file again, and nobody does; says so once until [`File::looked`]. `now_ms` begins with so much that a new file is due.
     pub fn is_due(&self, now_ms: u64) -> bool {
         let looked = self.looked.load(Ordering::Relaxed);
         now_ms.saturating_sub(looked) >= LOOK_AGAIN_MS
             && self.looked.compare_exchange(looked, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && !self.looking.swap(true, Ordering::AcqRel)
+    }
+
+    /// Notes that looking has ended.
+    pub fn looked(&self) {
+        self.looking.store(false, Ordering::Release);
     }
 
     /// Where the clock of [`File::is_due`] begins.
@@ -98,7 +112,8 @@ impl File {
         // A file that can't be read is tried again as long as that lasts.
         let known = stamp.take();
         let failed = |error: std::io::Error| Error::new(Code::BadConfig, format!("{}: {error}", self.path));
-        let file = fs::File::open(&self.path).map_err(failed)?;
+        // Without O_NONBLOCK a pipe under this name would be waited for.
+        let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path).map_err(failed)?;
         let data = file.metadata().map_err(failed)?;
         let found = (data.mtime(), data.mtime_nsec(), data.size(), data.ino());
         if known == Some(found) {

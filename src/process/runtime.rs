@@ -23,7 +23,7 @@ impl Runtime {
             .enable_all()
             // Names are looked up and files are read on threads of their own, for as long as it takes.
             .thread_name("rgw_nats_io")
-            .max_blocking_threads(4)
+            .max_blocking_threads(32)
             .build()?;
         let handle = runtime.handle().clone();
         thread::start("rgw_nats", move || runtime.block_on(std::future::pending::<()>()))?;

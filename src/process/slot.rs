@@ -8,6 +8,9 @@ use std::time::Duration;
 /// How many requests can wait for the first reading, which takes some milliseconds.
 const MAX_WAITING: usize = 1000;
 
+/// How often those are looked for that came while others were published.
+const MAX_ROUNDS: usize = 100;
+
 /// What to do with a request.
 pub enum Use {
     /// Publish it by this configuration.
@@ -20,6 +23,8 @@ pub enum Use {
 struct State {
     current: Option<Arc<Configuration>>,
     error: Option<Error>,
+    /// Whether someone has waited for the reading in vain: nobody else does then.
+    slow: bool,
     waiting: Vec<(Request, Moment)>,
 }
 
@@ -35,11 +40,11 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The configuration in force, for a request; the request is kept if there is none yet. `name` is for messages.
+    /// The configuration in force, for a request; what `request` gives is kept if there is none yet. `name` is for messages.
     ///
     /// # Errors
     /// What is wrong with the configuration, if it never was right; `queue_full` if too many requests wait for it.
-    pub fn configuration(&self, name: &str, request: impl FnOnce() -> (Request, Moment)) -> Result<Use, Error> {
+    pub fn configuration(&self, name: &str, request: impl FnOnce() -> Option<(Request, Moment)>) -> Result<Use, Error> {
         let mut state = self.state();
         if let Some(configuration) = &state.current {
             return Ok(Use::Now(configuration.clone()));
@@ -50,14 +55,16 @@ impl Slot {
         if state.waiting.len() >= MAX_WAITING {
             return Err(Error::new(Code::QueueFull, format!("{MAX_WAITING} requests wait for {name} to be read")));
         }
-        state.waiting.push(request());
+        state.waiting.extend(request());
         Ok(Use::Later)
     }
 
     /// Waits until it has been read once, so long at most.
     pub fn wait(&self, limit: Duration) {
-        let unread = |state: &mut State| state.current.is_none() && state.error.is_none();
-        drop(self.read.wait_timeout_while(self.state(), limit, unread));
+        let unread = |state: &mut State| state.current.is_none() && state.error.is_none() && !state.slow;
+        let waited = self.read.wait_timeout_while(self.state(), limit, unread);
+        let (mut state, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.slow |= result.timed_out();
     }
 
     /// Puts what was read in its place; the one before stays in force where this one is wrong. Publishes the requests that
@@ -67,17 +74,31 @@ impl Slot {
         read: Result<Configuration, Error>,
         publish: impl Fn(&Request, Moment, &Configuration),
     ) -> usize {
-        let mut state = self.state();
-        match read {
-            Ok(configuration) => (state.current, state.error) = (Some(Arc::new(configuration)), None),
-            Err(error) => state.error = Some(error),
-        }
-        let (waiting, current) = (std::mem::take(&mut state.waiting), state.current.clone());
-        drop(state);
-        self.read.notify_all();
-        let Some(current) = current else { return waiting.len() };
-        for (request, moment) in waiting {
-            publish(&request, moment, &current);
+        let configuration = match read {
+            Ok(configuration) => Arc::new(configuration),
+            Err(error) => {
+                let mut state = self.state();
+                state.error = Some(error);
+                let lost = if state.current.is_none() { std::mem::take(&mut state.waiting).len() } else { 0 };
+                self.read.notify_all();
+                return lost;
+            }
+        };
+        // Those that have waited go first: a request that comes meanwhile waits too. At some time it must be enough.
+        for round in 0.. {
+            let mut state = self.state();
+            let waiting = std::mem::take(&mut state.waiting);
+            if waiting.is_empty() || round >= MAX_ROUNDS {
+                (state.current, state.error) = (Some(configuration.clone()), None);
+                self.read.notify_all();
+            }
+            drop(state);
+            if waiting.is_empty() {
+                break;
+            }
+            for (request, moment) in waiting {
+                publish(&request, moment, &configuration);
+            }
         }
         0
     }
@@ -98,8 +119,8 @@ mod tests {
     use super::*;
     use crate::value::Value;
 
-    fn request() -> (Request, Moment) {
-        (Request::default(), Moment { nanos: 1, sequence: 1 })
+    fn request() -> Option<(Request, Moment)> {
+        Some((Request::default(), Moment { nanos: 1, sequence: 1 }))
     }
 
     #[test]
@@ -123,7 +144,6 @@ mod tests {
     #[test]
     fn the_wait_for_a_reading_ends() {
         let slot = Arc::new(Slot::default());
-        slot.wait(Duration::from_millis(1));
         let other = slot.clone();
         let reader = std::thread::spawn(move || other.fill(Err(Error::new(Code::BadConfig, "x")), |_, _, _| {}));
         slot.wait(Duration::from_secs(60));

@@ -2,15 +2,18 @@
 
 use super::link::{Link, lock};
 use super::preflight;
-use super::streams::{Streams, matches};
+use super::streams::{Answer, Streams, matches};
 use crate::config::{Ack, EnsureStream};
 use crate::message::Message;
+use async_nats::client::RequestErrorKind;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// JetStream's code for an account that has no JetStream.
 const NOT_ENABLED: u64 = 10_039;
+/// How many streams are looked at for one pattern.
+const MAX_STREAMS: usize = 10_000;
 /// How long JetStream's API has for an answer.
 const API_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -19,87 +22,104 @@ const API_TIMEOUT: Duration = Duration::from_secs(2);
 enum Silence {
     /// It will not.
     Refused(String),
+    /// Nobody is there to say it.
+    Nobody,
     /// It may, if it is asked again.
     NoAnswer(String),
 }
 
 impl std::fmt::Display for Silence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Silence::Refused(text) | Silence::NoAnswer(text)) = self;
-        f.write_str(text)
+        f.write_str(match self {
+            Silence::Refused(text) | Silence::NoAnswer(text) => text,
+            Silence::Nobody => "nobody answers",
+        })
     }
 }
 
 impl Link {
     /// Asks JetStream which streams there are for the messages of a batch, as far as that is not known, and warns of what is
-    /// wrong with them. Says for which patterns it should have answered and has not: nothing is known of their messages then.
-    pub(super) async fn ask(&self, batch: &[&Message], streams: &mut Streams) -> Vec<Arc<str>> {
-        let mut unanswered = Vec::new();
-        // Without JetStream there is no stream.
-        if self.ack == Ack::None || !self.client.server_info().jetstream {
-            return unanswered;
+    /// wrong with them.
+    pub(super) async fn ask(&self, batch: &[&Message], streams: &mut Streams) {
+        // Without an inbox there is no answer.
+        if self.ack == Ack::None || self.signals.unconfirmable.load(Ordering::Relaxed) {
+            return;
         }
         for (message, pattern) in batch.iter().filter_map(|message| Some((message, message.pattern.as_ref()?))) {
             let now = Instant::now();
-            if !streams.is_due(pattern, now) || unanswered.contains(pattern) {
+            if !streams.is_due(pattern, now) {
                 continue;
             }
             let answer = match &self.stream {
-                Some(name) => self.look_at(name, &message.subject).await,
+                Some(name) => self.look_at(name, &message.subject, streams).await,
                 None => self.streams_of(pattern, &message.subject).await,
             };
-            if let (Err(problem), Some(observer)) = (&answer, self.observer.upgrade()) {
-                observer.trouble(&format!("JetStream does not say which streams there are for {pattern}: {problem}"));
-            }
-            match answer {
-                Ok(subjects) => streams.learn(pattern, Some(subjects), now),
-                // A no is an answer too: this user, or account, has no JetStream.
-                Err(Silence::Refused(_)) => streams.learn(pattern, None, now),
-                // A named stream is to acknowledge each message, whatever is known of it.
-                Err(Silence::NoAnswer(_)) if self.stream.is_some() => streams.learn(pattern, Some(Vec::new()), now),
-                Err(Silence::NoAnswer(_)) => unanswered.push(pattern.clone()),
-            }
+            let answer = match answer {
+                Ok(answer) => answer,
+                // A cluster can have JetStream where this server has none; if nobody answers, there is none at all.
+                Err(Silence::Nobody) if !self.client.server_info().jetstream => Answer::Nobody,
+                Err(silence) => {
+                    if let Some(observer) = self.observer.upgrade() {
+                        let text = format!("JetStream does not say which streams there are for {pattern}: {silence}");
+                        observer.trouble(&text);
+                    }
+                    if matches!(silence, Silence::Refused(_)) { Answer::No } else { Answer::Nothing }
+                }
+            };
+            streams.learn(pattern, answer, now);
         }
-        unanswered
     }
 
     /// The subjects of the streams that may take some of the subjects of a pattern.
-    async fn streams_of(&self, pattern: &str, subject: &str) -> Result<Vec<String>, Silence> {
-        let names = self.api("STREAM.NAMES", &json!({ "subject": pattern })).await?;
-        let names = names.get("streams").and_then(Value::as_array).cloned().unwrap_or_default();
-        let mut subjects = Vec::new();
-        for name in names.iter().filter_map(Value::as_str) {
-            let info = self.api(&format!("STREAM.INFO.{name}"), &json!({})).await?;
+    async fn streams_of(&self, pattern: &str, subject: &str) -> Result<Answer, Silence> {
+        let mut names: Vec<String> = Vec::new();
+        loop {
+            let page = self.api("STREAM.NAMES", &json!({ "subject": pattern, "offset": names.len() })).await?;
+            let found = page.get("streams").and_then(Value::as_array).cloned().unwrap_or_default();
+            names.extend(found.iter().filter_map(Value::as_str).map(str::to_owned));
+            let total = page.get("total").and_then(Value::as_u64).unwrap_or_default();
+            if found.is_empty() || u64::try_from(names.len()).unwrap_or(u64::MAX) >= total || names.len() >= MAX_STREAMS
+            {
+                break;
+            }
+        }
+        let (mut subjects, mut silent) = (Vec::new(), Vec::new());
+        for name in &names {
+            let info = match self.api(&format!("STREAM.INFO.{name}"), &json!({})).await {
+                // It has just been deleted.
+                Err(Silence::Refused(_)) => continue,
+                info => info?,
+            };
             let config = info.get("config").unwrap_or(&Value::Null);
             let found = preflight::subjects(config);
             // That a stream takes some subjects of a pattern and not this one is no fault where none was named.
             let own = found.first().map_or(subject, String::as_str);
             let taken = if found.iter().any(|filter| matches(filter, subject)) { subject } else { own };
-            self.warn(name, config, taken);
+            self.warn(name, pattern, config, taken);
             // Such a stream says nothing of what it has taken.
-            if config.get("no_ack").and_then(Value::as_bool) != Some(true) {
-                subjects.extend(found);
-            }
+            let is_silent = config.get("no_ack").and_then(Value::as_bool) == Some(true);
+            if is_silent { &mut silent } else { &mut subjects }.extend(found);
         }
-        Ok(subjects)
+        Ok(Answer::Streams(subjects, silent))
     }
 
     /// The subjects of the stream that was named; makes it, if it is not there and that is wanted.
-    async fn look_at(&self, name: &str, subject: &str) -> Result<Vec<String>, Silence> {
+    async fn look_at(&self, name: &str, subject: &str, streams: &mut Streams) -> Result<Answer, Silence> {
         let info = match self.api(&format!("STREAM.INFO.{name}"), &json!({})).await {
             Err(Silence::Refused(problem)) if problem.contains("stream not found") => match &self.ensure_stream {
                 Some(wanted) => self.make(name, wanted).await?,
                 None => {
                     let text = format!("stream {name}: is not there; nats stream add {name} --subjects={subject}");
-                    self.tell_warnings(name, vec![text]);
-                    return Ok(Vec::new());
+                    self.tell_warnings(name, subject, vec![text]);
+                    return Ok(Answer::Streams(Vec::new(), Vec::new()));
                 }
             },
             info => info?,
         };
         let config = info.get("config").unwrap_or(&Value::Null);
-        self.warn(name, config, subject);
-        Ok(preflight::subjects(config))
+        streams.is_silent = config.get("no_ack").and_then(Value::as_bool) == Some(true);
+        self.warn(name, subject, config, subject);
+        Ok(Answer::Streams(preflight::subjects(config), Vec::new()))
     }
 
     /// Makes a stream.
@@ -128,7 +148,7 @@ impl Link {
     }
 
     /// Warns of what is wrong with a stream, and no longer of what is not.
-    fn warn(&self, name: &str, config: &Value, subject: &str) {
+    fn warn(&self, name: &str, for_what: &str, config: &Value, subject: &str) {
         let info = self.client.server_info();
         let wanted = preflight::Use {
             subject,
@@ -146,12 +166,12 @@ impl Link {
                 }
             }
         }
-        self.tell_warnings(name, found);
+        self.tell_warnings(name, for_what, found);
     }
 
-    fn tell_warnings(&self, name: &str, found: Vec<String>) {
+    fn tell_warnings(&self, name: &str, for_what: &str, found: Vec<String>) {
         if let Some(observer) = self.observer.upgrade() {
-            observer.warn(name, found);
+            observer.warn(&format!("{name} {for_what}"), found);
         }
     }
 
@@ -163,9 +183,13 @@ impl Link {
         let deadline = tokio::time::Instant::now() + API_TIMEOUT;
         let answer = loop {
             tokio::select! {
-                answer = &mut asked => break answer.map_err(|error| Silence::NoAnswer(error.to_string()))?,
+                answer = &mut asked => break answer.map_err(|error| match error.kind() {
+                    RequestErrorKind::NoResponders => Silence::Nobody,
+                    _ => Silence::NoAnswer(error.to_string()),
+                })?,
                 () = self.signals.changed.notified() => {
-                    if lock(&self.signals.denied).contains(&subject) {
+                    let unconfirmable = self.signals.unconfirmable.load(Ordering::Relaxed);
+                    if unconfirmable || lock(&self.signals.denied).contains(&subject) {
                         return Err(Silence::Refused("this user may not ask".to_owned()));
                     }
                     if self.is_lost() {

@@ -9,6 +9,7 @@
 //! second time (see [`options`]), and whoever holds it makes a new link.
 
 use super::login::Login;
+use super::signals::{Signals, said};
 use super::streams::{self, Reply, Streams};
 use super::tls;
 use crate::config::{Ack, Auth, Endpoint, EnsureStream, Server};
@@ -18,11 +19,10 @@ use async_nats::connection::State;
 use async_nats::rustls::ClientConfig;
 use async_nats::{AuthError, Client, ConnectOptions, Event, HeaderMap, StatusCode, Subscriber};
 use futures_util::StreamExt;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// How often the server is asked for a sign of life; the third unanswered one ends a connection. A broker that has vanished
 /// is noticed in 30 s, where TCP alone takes a quarter of an hour.
@@ -35,10 +35,8 @@ const LAST_WORDS: Duration = Duration::from_millis(20);
 const VERDICT: Duration = Duration::from_millis(250);
 /// What a mark has as its last token, where the acknowledgement of a message has a number.
 const MARK: &str = "mark";
-/// How many denied subjects of one batch are told apart.
-const MAX_DENIED: usize = 1000;
-/// What a server says, in lower case, before it ends a connection for something that we have sent.
-const CULPRITS: [&str; 5] = ["maximum payload", "control line", "parser error", "unknown protocol", "message size"];
+/// The header with the name of the stream that must take a message.
+const EXPECTED: &str = "Nats-Expected-Stream";
 
 /// Hears of what goes wrong. Called on the runtime's thread; must not block.
 pub trait Observer: Send + Sync + 'static {
@@ -58,17 +56,6 @@ pub struct Interrupted {
     pub culprit: Option<String>,
 }
 
-/// What async-nats' callbacks tell the link.
-#[derive(Default)]
-pub(super) struct Signals {
-    pub(super) changed: Notify,
-    inbox: OnceLock<String>,
-    ended: AtomicBool,
-    unconfirmable: AtomicBool,
-    culprit: Mutex<Option<String>>,
-    pub(super) denied: Mutex<HashSet<String>>,
-}
-
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -80,6 +67,8 @@ pub enum Outcome {
     Delivered,
     /// No stream has it yet; it must be sent again, with the same id.
     Again(Error),
+    /// It was not sent, as nobody knows what to wait for; that is no attempt.
+    Unsent(Error),
     /// It is lost: nothing will make the server take it.
     Never(Error),
     /// It is with the server, and a stream is to say that it has it: see [`Link::answers`], which has this number then.
@@ -107,14 +96,19 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects to a server, once: `connect_timeout_ms` at most for each address that its name has. Must be called on the
+    /// Connects to a server, once (`busy` says whether an earlier attempt still hangs on files): `connect_timeout_ms` at most for each address that its name has. Must be called on the
     /// runtime.
     ///
     /// # Errors
     /// Why it did not come to be, without a secret.
-    pub async fn open(endpoint: &Endpoint, server: &Server, observer: Weak<dyn Observer>) -> Result<Link, String> {
+    pub async fn open(
+        endpoint: &Endpoint,
+        server: &Server,
+        busy: &Arc<AtomicBool>,
+        observer: Weak<dyn Observer>,
+    ) -> Result<Link, String> {
         let signals = Arc::new(Signals::default());
-        let (login, tls) = secrets(endpoint, server).await.map_err(|problem| format!("{server}: {problem}"))?;
+        let (login, tls) = secrets(endpoint, server, busy).await.map_err(|problem| format!("{server}: {problem}"))?;
         if let Some(observer) = observer.upgrade() {
             observer.login_expires(login.expires());
         }
@@ -131,6 +125,7 @@ impl Link {
             }
         }
         let client = options.connect(server.address()).await.map_err(|error| format!("{server}: {error}"))?;
+        signals.up.store(true, Ordering::Relaxed);
         let inbox = client.new_inbox();
         let _ = signals.inbox.set(inbox.clone());
         let echoes = client.subscribe(format!("{inbox}.*")).await.map_err(|error| format!("{server}: {error}"))?;
@@ -156,9 +151,10 @@ impl Link {
         self.client.server_info().server_name
     }
 
-    /// The largest message that the server takes, in bytes, headers included.
+    /// The largest message that the server takes, in bytes, headers included, less what this link adds to each.
     pub fn max_payload(&self) -> usize {
-        self.client.max_payload()
+        let added = |stream: &String| EXPECTED.len() + stream.len() + "NATS/1.0\r\n: \r\n\r\n".len();
+        self.client.max_payload().saturating_sub(self.stream.as_ref().map_or(0, added))
     }
 
     /// Further servers of the same cluster, as the server tells of them: host and port.
@@ -190,16 +186,19 @@ impl Link {
         streams: &mut Streams,
         carefully: bool,
     ) -> Result<Vec<Outcome>, Interrupted> {
-        let unanswered = self.ask(batch, streams).await;
+        self.ask(batch, streams).await;
         lock(&self.signals.denied).clear();
         let mut outcomes = Vec::with_capacity(batch.len());
         for message in batch {
-            if message.pattern.as_ref().is_some_and(|pattern| unanswered.contains(pattern)) {
+            let unconfirmable = self.ack == Ack::None || self.signals.unconfirmable.load(Ordering::Relaxed);
+            let is_unknown = |pattern| streams.is_unknown(pattern, &message.subject);
+            if !unconfirmable && self.stream.is_none() && message.pattern.as_ref().is_some_and(is_unknown) {
                 let text = format!("{}: JetStream does not say whether a stream takes it", message.subject);
-                outcomes.push(Outcome::Again(Error::new(Code::NotStored, text)));
+                outcomes.push(Outcome::Unsent(Error::new(Code::NotStored, text)));
                 continue;
             }
-            let acknowledged = self.ack == Ack::Broker && (self.stream.is_some() || streams.take(&message.subject));
+            let taken = if self.stream.is_some() { !streams.is_silent } else { streams.take(&message.subject) };
+            let acknowledged = !unconfirmable && taken;
             let (outcome, reply) = if acknowledged {
                 self.serial = self.serial.wrapping_add(1);
                 self.awaited.insert(self.serial, message.subject.clone());
@@ -271,7 +270,7 @@ impl Link {
 
     /// Hands one message to async-nats. `Err(None)` says that the connection is gone.
     async fn publish(&self, message: &Message, reply: Option<String>) -> Result<(), Option<Error>> {
-        let limit = self.client.max_payload();
+        let limit = self.max_payload();
         let Some(message) = message.within(limit) else {
             let (size, subject) = (message.size(), &message.subject);
             let what = format!("a message of {size} bytes to {subject}; the server takes {limit}");
@@ -283,7 +282,7 @@ impl Link {
             headers.append(name.as_str(), value.as_str());
         }
         if let Some(stream) = &self.stream {
-            headers.insert("Nats-Expected-Stream", stream.as_str());
+            headers.insert(EXPECTED, stream.as_str());
         }
         let sent = match (headers.is_empty(), reply) {
             (true, None) => self.client.publish(subject, payload).await,
@@ -377,21 +376,41 @@ impl Link {
 }
 
 /// Reads what a connection takes from files, on another thread: a disk can hang.
-async fn secrets(endpoint: &Endpoint, server: &Server) -> Result<(Login, Option<ClientConfig>), String> {
+async fn secrets(
+    endpoint: &Endpoint,
+    server: &Server,
+    busy: &Arc<AtomicBool>,
+) -> Result<(Login, Option<ClientConfig>), String> {
     let auth = if *server.auth() == Auth::None { &endpoint.auth } else { server.auth() };
     let (auth, tls) = (auth.clone(), endpoint.tls.clone());
+    let inline = auth == Auth::None && tls.is_none();
     let read = move || Ok((Login::of(&auth)?, tls.as_ref().map(tls::client_config).transpose()?));
-    tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err("the login can't be read".to_owned()))
+    if inline {
+        return read();
+    }
+    if busy.swap(true, Ordering::AcqRel) {
+        return Err("the files of the login or of TLS are still being read: a disk hangs".to_owned());
+    }
+    let done = busy.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let found = read();
+        done.store(false, Ordering::Release);
+        found
+    });
+    match tokio::time::timeout(Duration::from_millis(endpoint.connect_timeout_ms), reading).await {
+        Ok(found) => found.unwrap_or_else(|_| Err("the login can't be read".to_owned())),
+        Err(_) => Err("the files of the login or of TLS can't be read in time: a disk hangs".to_owned()),
+    }
 }
 
 /// The options of async-nats for one connection to a server.
 fn options(endpoint: &Endpoint, login: Login, signals: &Arc<Signals>, observer: Weak<dyn Observer>) -> ConnectOptions {
     let signals = signals.clone();
-    let used = AtomicBool::new(false);
-    // Asked for at each connection, after the server's first word. The second one gets none, and ends the client: with one
-    // attempt allowed, async-nats gives up.
+    // Asked for at each connection, after the server's first word: once for each address that its name has, until one takes
+    // it. A second connection gets no login, and ends the client: with one attempt allowed, async-nats gives up.
+    let up = signals.clone();
     let auth = move |nonce: Vec<u8>| {
-        let again = used.swap(true, Ordering::Relaxed);
+        let again = up.up.load(Ordering::Relaxed);
         std::future::ready(if again { Err(AuthError::new("")) } else { login.answer(&nonce) })
     };
     ConnectOptions::with_auth_callback(auth)
@@ -416,25 +435,4 @@ fn options(endpoint: &Endpoint, login: Login, signals: &Arc<Signals>, observer: 
             signals.changed.notify_one();
             std::future::ready(())
         })
-}
-
-/// Takes up what the server has said.
-fn said(text: &str, signals: &Signals, observer: &dyn Observer) {
-    let lower = text.to_ascii_lowercase();
-    let inbox = signals.inbox.get().is_some_and(|inbox| text.contains(inbox.as_str()));
-    if (inbox && lower.contains("permissions violation")) || lower.contains("maximum subscriptions") {
-        signals.unconfirmable.store(true, Ordering::Relaxed);
-        observer.trouble(&format!("{text}: without its inbox events are not confirmed, and can be lost"));
-        return;
-    }
-    if CULPRITS.iter().any(|culprit| lower.contains(culprit)) {
-        *lock(&signals.culprit) = Some(text.to_owned());
-    }
-    if lower.contains("permissions violation for publish to") {
-        let mut denied = lock(&signals.denied);
-        if let Some(subject) = text.split('"').nth(1).filter(|_| denied.len() < MAX_DENIED) {
-            denied.insert(subject.to_owned());
-        }
-    }
-    observer.trouble(text);
 }

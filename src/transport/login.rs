@@ -30,7 +30,7 @@ impl Login {
             Auth::User(user, password) => Login::User(user.clone(), get(password)?),
             Auth::Token(token) => Login::Token(get(token)?),
             Auth::Nkey(seed) => Login::Key(key(&get(seed)?)?, None),
-            Auth::Jwt(jwt, seed) => Login::Key(key(&get(seed)?)?, Some(get(jwt)?)),
+            Auth::Jwt(jwt, seed) => Login::Key(key(&get(seed)?)?, Some(get(jwt)?.trim().to_owned())),
             Auth::Credentials(credentials) => {
                 let text = get(credentials)?;
                 let part = |name: &str| {
@@ -77,7 +77,7 @@ impl Login {
 
 fn key(seed: &str) -> Result<Box<KeyPair>, String> {
     // The crate's own words might repeat the seed.
-    let pair = KeyPair::from_seed(seed);
+    let pair = KeyPair::from_seed(seed.trim());
     pair.map(Box::new).map_err(|_| "auth: the nkey seed is none; it begins with SU and has 58 letters".to_owned())
 }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How long an answer holds: a stream can be made at any time.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// How long nobody is asked again who should have answered.
+const ASK_SOON: Duration = Duration::from_secs(3);
 /// How long nobody is asked again who has not answered, or has no JetStream.
 const ASK_LATE: Duration = Duration::from_secs(600);
 /// How many patterns and subjects are remembered.
@@ -17,25 +19,53 @@ const MAX_KNOWN: usize = 10_000;
 /// The subjects that streams take.
 #[derive(Debug, Default)]
 pub struct Streams {
-    /// Subjects with wildcards. Never fewer: where a stream was, its absence is a fault and not a reason to do without.
+    /// Subjects with wildcards. Never fewer, unless the stream acknowledges nothing any more: where a stream was, its absence
+    /// is a fault and not a reason to do without.
     filters: Vec<String>,
-    asked: HashMap<Arc<str>, Instant>,
+    asked: HashMap<Arc<str>, Known>,
+    /// Whether the stream that was named acknowledges nothing.
+    pub is_silent: bool,
+}
+
+/// What was answered for a pattern, and until when that holds.
+#[derive(Debug)]
+struct Known {
+    until: Instant,
+    answered: bool,
+}
+
+/// What was answered for a pattern.
+pub enum Answer {
+    /// The subjects of all streams that may take some of its subjects, and of those that acknowledge nothing.
+    Streams(Vec<String>, Vec<String>),
+    /// That this user, or account, has no JetStream.
+    No,
+    /// That this server has none, and nobody else for it at the moment.
+    Nobody,
+    /// Nothing, though there is JetStream.
+    Nothing,
 }
 
 impl Streams {
     /// Whether it is time to ask for a pattern.
     pub fn is_due(&self, pattern: &Arc<str>, now: Instant) -> bool {
-        self.asked.get(pattern).is_none_or(|until| *until <= now)
+        self.asked.get(pattern).is_none_or(|known| known.until <= now)
     }
 
-    /// Notes what was answered for a pattern: the subjects of all streams that may take some of its subjects.
-    pub fn learn(&mut self, pattern: &Arc<str>, answer: Option<Vec<String>>, now: Instant) {
+    /// Notes what was answered for a pattern.
+    pub fn learn(&mut self, pattern: &Arc<str>, answer: Answer, now: Instant) {
         if self.asked.len() >= MAX_KNOWN {
             self.asked.clear();
         }
-        let until = if answer.is_some() { ASK_AGAIN } else { ASK_LATE };
-        self.asked.insert(pattern.clone(), now + until);
-        for filter in answer.unwrap_or_default() {
+        let (wait, answered) = match answer {
+            Answer::Streams(..) | Answer::Nobody => (ASK_AGAIN, true),
+            Answer::No => (ASK_LATE, true),
+            Answer::Nothing => (ASK_SOON, false),
+        };
+        self.asked.insert(pattern.clone(), Known { until: now + wait, answered });
+        let Answer::Streams(filters, silent) = answer else { return };
+        self.filters.retain(|known| !silent.contains(known));
+        for filter in filters {
             if self.filters.len() < MAX_KNOWN && !self.filters.contains(&filter) {
                 self.filters.push(filter);
             }
@@ -45,6 +75,11 @@ impl Streams {
     /// Whether a stream takes a subject, as far as is known.
     pub fn take(&self, subject: &str) -> bool {
         self.filters.iter().any(|filter| matches(filter, subject))
+    }
+
+    /// Whether nobody knows if a stream takes a subject of this pattern.
+    pub fn is_unknown(&self, pattern: &Arc<str>, subject: &str) -> bool {
+        self.asked.get(pattern).is_some_and(|known| !known.answered) && !self.take(subject)
     }
 }
 
@@ -73,8 +108,9 @@ pub enum Reply {
     Never(String),
 }
 
-/// JetStream's errors that stay: the message is larger than the stream's `max_msg_size`, and the stream is sealed.
-const FINAL: [u64; 2] = [10_054, 10_109];
+/// JetStream's errors that stay: the message is larger than the stream's `max_msg_size`, its headers are over 64 KiB, and the
+/// stream is sealed.
+const FINAL: [u64; 3] = [10_054, 10_097, 10_109];
 
 /// Reads a stream's answer.
 pub fn read_reply(payload: &[u8]) -> Reply {
@@ -119,12 +155,26 @@ mod tests {
     fn what_a_stream_took_once_is_never_forgotten() {
         let (mut streams, pattern, now): (_, Arc<str>, _) = (Streams::default(), "s3.*".into(), Instant::now());
         assert!(streams.is_due(&pattern, now));
-        streams.learn(&pattern, Some(vec!["s3.>".into()]), now);
+        streams.learn(&pattern, Answer::Streams(vec!["s3.>".into()], Vec::new()), now);
         assert!(!streams.is_due(&pattern, now) && streams.is_due(&pattern, now + ASK_AGAIN));
-        streams.learn(&pattern, Some(Vec::new()), now);
+        streams.learn(&pattern, Answer::Streams(Vec::new(), Vec::new()), now);
         assert!(streams.take("s3.a") && !streams.take("x"));
-        streams.learn(&pattern, None, now);
+        streams.learn(&pattern, Answer::No, now);
         assert!(!streams.is_due(&pattern, now + ASK_AGAIN) && streams.is_due(&pattern, now + ASK_LATE));
+        // But one that acknowledges nothing any more is not waited for.
+        streams.learn(&pattern, Answer::Streams(Vec::new(), vec!["s3.>".into()]), now);
+        assert!(!streams.take("s3.a"));
+    }
+
+    #[test]
+    fn silence_holds_back_only_what_nobody_knows() {
+        let (mut streams, pattern, now): (_, Arc<str>, _) = (Streams::default(), ">".into(), Instant::now());
+        streams.learn(&pattern, Answer::Streams(vec!["s3.>".into()], Vec::new()), now);
+        streams.learn(&pattern, Answer::Nothing, now);
+        assert!(streams.is_unknown(&pattern, "x") && !streams.is_unknown(&pattern, "s3.a"));
+        assert!(!streams.is_due(&pattern, now) && streams.is_due(&pattern, now + ASK_SOON));
+        streams.learn(&pattern, Answer::Nobody, now);
+        assert!(!streams.is_unknown(&pattern, "x"));
     }
 
     #[test]

@@ -1,0 +1,97 @@
+//! What async-nats' callbacks tell a link: that its connection has ended, and what the server has said.
+
+use super::link::{Observer, lock};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
+use tokio::sync::Notify;
+
+/// How many denied subjects of one batch are told apart.
+const MAX_DENIED: usize = 1000;
+/// What a server says, in lower case, before it ends a connection for something that we have sent.
+const CULPRITS: [&str; 5] = ["maximum payload", "control line", "parser error", "unknown protocol", "message size"];
+
+/// What async-nats' callbacks tell the link.
+#[derive(Default)]
+pub struct Signals {
+    pub changed: Notify,
+    pub inbox: OnceLock<String>,
+    pub ended: AtomicBool,
+    pub unconfirmable: AtomicBool,
+    /// Whether the connection has come up: it has had its login then.
+    pub up: AtomicBool,
+    pub culprit: Mutex<Option<String>>,
+    pub denied: Mutex<HashSet<String>>,
+}
+
+/// What stands before the closing quotation mark, with the escapes of Go's `%q`, which the server uses, undone.
+fn unquote(text: &str) -> String {
+    let mut found = Vec::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next().filter(|c| *c != '"') {
+        let mut put = |c: char| found.extend(c.encode_utf8(&mut [0; 4]).bytes());
+        if c != '\\' {
+            put(c);
+            continue;
+        }
+        let escape = chars.next().unwrap_or_default();
+        let digits = match escape {
+            'x' => 2,
+            'u' => 4,
+            'U' => 8,
+            _ => 0,
+        };
+        let number: String = chars.by_ref().take(digits).collect();
+        match (escape, u32::from_str_radix(&number, 16)) {
+            ('x', Ok(byte)) => found.extend(u8::try_from(byte)),
+            (_, Ok(number)) => put(char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER)),
+            ('a', _) => put('\u{7}'),
+            ('b', _) => put('\u{8}'),
+            ('f', _) => put('\u{c}'),
+            ('n', _) => put('\n'),
+            ('r', _) => put('\r'),
+            ('t', _) => put('\t'),
+            ('v', _) => put('\u{b}'),
+            (other, _) => put(other),
+        }
+    }
+    String::from_utf8_lossy(&found).into_owned()
+}
+
+/// Takes up what the server has said.
+pub fn said(text: &str, signals: &Signals, observer: &dyn Observer) {
+    let lower = text.to_ascii_lowercase();
+    let inbox = signals.inbox.get().is_some_and(|inbox| text.contains(inbox.as_str()));
+    if (inbox && lower.contains("permissions violation")) || lower.contains("maximum subscriptions") {
+        signals.unconfirmable.store(true, Ordering::Relaxed);
+        observer.trouble(&format!("{text}: without its inbox events are not confirmed, and can be lost"));
+        return;
+    }
+    if CULPRITS.iter().any(|culprit| lower.contains(culprit)) {
+        *lock(&signals.culprit) = Some(text.to_owned());
+    }
+    if lower.contains("permissions violation for publish to") {
+        let mut denied = lock(&signals.denied);
+        if let Some(subject) = text.split_once('"').filter(|_| denied.len() < MAX_DENIED) {
+            denied.insert(unquote(subject.1));
+        }
+    }
+    observer.trouble(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denied_subject_is_read_as_the_server_quotes_it() {
+        for (quoted, subject) in [
+            (r#"s3.a" and more"#, "s3.a"),
+            (r#"s3.\"a\\b""#, "s3.\"a\\b"),
+            (r#"s3.\u200b\U0001f600\x7fé""#, "s3.\u{200b}\u{1f600}\u{7f}é"),
+            (r#"s3.\n""#, "s3.\n"),
+        ] {
+            assert_eq!(unquote(quoted), subject);
+        }
+    }
+}
