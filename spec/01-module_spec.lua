@@ -19,6 +19,7 @@ describe("require 'rgw_nats'", function()
     for name, value in pairs(nats) do kinds[name] = type(value) end
     assert.same({
       notify = "function", admit = "function", connect = "function", status = "function", _VERSION = "string",
+      dead_letters = "function", replay = "function", purge = "function",
     }, kinds)
   end)
 

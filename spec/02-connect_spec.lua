@@ -89,13 +89,13 @@ describe("connect()", function()
       .. " -keyout %s/key -out %s/certificate 2> /dev/null"):format(files, files)))
     local secure = helpers.server(('tls { cert_file: "%s/certificate", key_file: "%s/key" }'):format(files, files))
     local script = 'require("rgw_nats").connect(arg[1], { exit_timeout_ms = tonumber(arg[2]) }):publish("a", "b")'
-    -- With each message that arrives comes the one whose echo is the confirmation.
+    -- With each message that arrives come a question to JetStream, and the message whose echo is the confirmation.
     for number, scheme in ipairs({ "tls", "nats" }) do
       local url = ("%s://127.0.0.1:%d"):format(scheme, secure.port)
       helpers.run(script, { url, 300 })
-      assert.equal(2 * number - 2, secure:monitor("varz").in_msgs)
+      assert.equal(3 * number - 3, secure:monitor("varz").in_msgs)
       helpers.run(script, { url, 10000 }, "export SSL_CERT_FILE=" .. files .. "/certificate")
-      assert.equal(2 * number, secure:monitor("varz").in_msgs)
+      assert.equal(3 * number, secure:monitor("varz").in_msgs)
     end
   end)
 

@@ -237,7 +237,7 @@ describe("a subject that would be too long", function()
     end
   end)
 
-  helpers.known_defect(it, "is not cut within an escape", "one behind a letter of several bytes is not seen", function()
+  it("is not cut within an escape", function()
     for lead = 0, 12 do
       local key = ("x"):rep(lead) .. ("ü."):rep(1500)
       local kept = subject("s3.{key}", { Object = { Name = key } }):match("^s3%.(.*)%%~%x+$")

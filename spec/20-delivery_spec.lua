@@ -178,6 +178,60 @@ describe("a full queue", function()
   end)
 end)
 
+describe("spool", function()
+  teardown(helpers.stop)
+
+  it("keeps what waits for the next process, and what never goes for administrators", function()
+    local stream = helpers.stream("s3.>")
+    local directory = stream.directory .. "/spool"
+    local script = [[
+      local nats = require("rgw_nats")
+      local configuration = {
+        url = arg[1], name = arg[3], exit_timeout_ms = 100, spool = { directory = arg[2], sync = "none" },
+      }
+      local request = {
+        RGWOp = "put_obj", Id = arg[4], Response = { HTTPStatusCode = 200 }, HTTP = { Method = "PUT" },
+        Bucket = { Name = "photos" }, Object = { Name = "a.jpg" },
+      }
+      assert(nats.notify(request, configuration))
+    ]]
+    stream:stop()
+    for n = 1, 3 do
+      local run = helpers.run(script, { stream:url(), directory, "spec", "y.1." .. n })
+      assert.equal(0, run.status)
+      assert.matches("the spool keeps them", run.err, 1, true)
+    end
+    stream:start()
+    local configuration = {
+      url = stream:url(), name = helpers.name(), spool = { directory = directory, sync = "none" },
+    }
+    notify(configuration)
+    local kept = stream:kept(4)
+    assert.equal(4, #kept)
+    wait_until(function() return state(configuration).pending == 0 end, "an empty queue")
+    assert.same({}, assert(nats.dead_letters(configuration)))
+    assert.same({ replayed = 0 }, assert(nats.replay(configuration, { 1 })))
+    assert.same({ purged = 0 }, assert(nats.purge(configuration, { older_than_ms = 0 })))
+    helpers.fails("bad_config", nats.purge(configuration))
+    helpers.fails("bad_argument", nats.replay(configuration, {}))
+    helpers.fails("bad_config", nats.dead_letters({ url = stream:url() }))
+  end)
+
+  it("says spool_io where the disk is none, and spool_full at its bounds", function()
+    local stream = helpers.stream("s3.>")
+    local broken = { url = stream:url(), name = helpers.name(), spool = { directory = "/proc/nothing" } }
+    helpers.fails("spool_io", nats.notify(REQUEST, broken))
+    stream:stop()
+    local small = {
+      url = stream:url(), name = helpers.name(),
+      spool = { directory = stream.directory .. "/small", max_messages = 2, sync = "none" },
+    }
+    notify(small)
+    notify(small)
+    wait_until(function() return select(3, nats.notify(REQUEST, small)) == "spool_full" end, "a full spool")
+  end)
+end)
+
 describe("wait_ms", function()
   teardown(helpers.stop)
 

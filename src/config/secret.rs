@@ -80,7 +80,7 @@ impl Secret {
                 std::env::var(name).map_err(|_| format!("the environment variable {name} is not set, or is no text"))?
             }
         };
-        if text.is_empty() { Err(format!("{self} is empty")) } else { Ok(text) }
+        if text.trim().is_empty() { Err(format!("{self} is empty")) } else { Ok(text) }
     }
 
     /// Whether it stands in the configuration itself.

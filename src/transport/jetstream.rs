@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const NOT_ENABLED: u64 = 10_039;
 /// How many streams are looked at for one pattern.
 const MAX_STREAMS: usize = 10_000;
+/// How long it has where the server itself has no JetStream, and another one of its cluster may.
+const ELSEWHERE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long JetStream's API has for an answer.
 const API_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -56,8 +58,11 @@ impl Link {
             };
             let answer = match answer {
                 Ok(answer) => answer,
-                // A cluster can have JetStream where this server has none; if nobody answers, there is none at all.
-                Err(Silence::Nobody) if !self.client.server_info().jetstream => Answer::Nobody,
+                // A cluster can have JetStream where this server has none; if nobody answers, there is none at all. Someone
+                // who has subscribed to everything hears the question and keeps silent.
+                Err(Silence::Nobody | Silence::NoAnswer(_)) if !self.client.server_info().jetstream => Answer::Nobody,
+                // That is told by itself.
+                Err(_) if self.signals.unconfirmable.load(Ordering::Relaxed) => Answer::No,
                 Err(silence) => {
                     if let Some(observer) = self.observer.upgrade() {
                         let text = format!("JetStream does not say which streams there are for {pattern}: {silence}");
@@ -180,7 +185,8 @@ impl Link {
         let subject = format!("$JS.API.{name}");
         let asked = self.client.request(subject.clone(), body.to_string().into());
         tokio::pin!(asked);
-        let deadline = tokio::time::Instant::now() + API_TIMEOUT;
+        let patience = if self.client.server_info().jetstream { API_TIMEOUT } else { ELSEWHERE_TIMEOUT };
+        let deadline = tokio::time::Instant::now() + patience;
         let answer = loop {
             tokio::select! {
                 answer = &mut asked => break answer.map_err(|error| match error.kind() {

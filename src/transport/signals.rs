@@ -76,7 +76,10 @@ pub fn said(text: &str, signals: &Signals, observer: &dyn Observer) {
             denied.insert(unquote(subject.1));
         }
     }
-    observer.trouble(text);
+    // Who asks JetStream says what comes of it.
+    if !lower.contains("publish to \"$js.api.") {
+        observer.trouble(text);
+    }
 }
 
 #[cfg(test)]

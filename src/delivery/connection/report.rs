@@ -59,7 +59,7 @@ impl Connection {
             ("refused", count(&self.refused)),
             ("dropped", count(&self.dropped)),
             ("last_error", state.trouble.as_str().into()),
-            ("spool", self.backlog.get().map_or(Value::Nil, Backlog::status)),
+            ("spool", self.backlog.get().map_or_else(|| Value::record([]), Backlog::status)),
             ("login_expires", state.login_expires.into()),
             ("warnings", Value::list(state.warnings.values().flatten().map(|warning| warning.as_str().into()))),
         ])
