@@ -19,6 +19,7 @@ def scripts(cluster, url):
 
 def test_what_finds_no_room_is_refused_with_503_where_a_script_can_do_that(cluster, s3, broker, consumer, release):
     s3.create_bucket(Bucket="other")
+    consumer.make_stream("events", "s3.>")
     scripts(cluster, broker.url)
     pid = cluster.gateway.pid
     broker.stop()
@@ -45,9 +46,10 @@ def test_what_finds_no_room_is_refused_with_503_where_a_script_can_do_that(clust
     s3.put_object(Bucket="other", Key="k", Body=b"x")
     assert s3.get_object(Bucket="bkt", Key="k0")["Body"].read() == b"x"
     broker.start()
-    consumer.wait(3)
+    wait_until(lambda: consumer.stream_count("events") >= 3, "the events that waited")
     wait_until(lambda: is_taken(s3), "room")
-    assert {"k0", "k1", "k2", "later"} <= {event.key for event in consumer.wait(4)}
+    wait_until(lambda: consumer.stream_count("events") >= 4, "one more event")
+    assert {"k0", "k1", "k2", "later"} <= {event.key for event in consumer.stream_events("events")}
     assert cluster.gateway.pid == pid
 
 
