@@ -43,7 +43,7 @@ describe("notify()", function()
   -- How many messages come of a request.
   local function messages(changes)
     assert.is_true(nats.notify(request(changes), { url = server:url() }))
-    assert.is_true(nats.connect(server:url()):publish("s3.end", "end"))
+    helpers.publish_end(assert(nats.connect(server:url())))
     return #subscriber:messages("end") - 1
   end
 

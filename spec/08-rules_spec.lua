@@ -36,7 +36,7 @@ describe("a rule of notify()", function()
   local function subjects(configuration, changes)
     configuration.url = server:url()
     assert.is_true(nats.notify(request(changes), configuration))
-    assert.is_true(nats.connect(server:url()):publish("s3.end", "end"))
+    helpers.publish_end(assert(nats.connect(server:url())))
     local messages = subscriber:messages("end")
     messages[#messages] = nil
     for n, message in ipairs(messages) do messages[n] = message.subject end

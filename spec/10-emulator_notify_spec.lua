@@ -71,7 +71,7 @@ local function published(gateway, request, options)
   local function script() results = table.pack(nats.notify(_G.Request, options)) end
   assert.same({ true, n = 1 }, table.pack(gateway:run(script, request)))
   assert.same({ true, n = 1 }, results)
-  assert.is_true(nats.connect(server:url()):publish("s3.end", "end"))
+  helpers.publish_end(assert(nats.connect(server:url())))
   local messages = subscriber:messages("end")
   table.remove(messages)
   for _, message in ipairs(messages) do
@@ -225,7 +225,7 @@ for _, release in ipairs({ "16.2", "18.2", "20.2" }) do
       ]]):format(server:url())
       assert.same({ true }, { gateway:run(script, request) })
       assert.same({ "a1", "b2" }, gateway.log)
-      assert.is_true(nats.connect(server:url()):publish("s3.end", "end"))
+      helpers.publish_end(assert(nats.connect(server:url())))
       local messages = subscriber:messages("end")
       assert.equal(3, #messages)
       for n = 1, 2 do

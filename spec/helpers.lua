@@ -288,6 +288,13 @@ function helpers.run(script, arguments, before, errors)
   }
 end
 
+-- Publishes the message that ends what a spec waits for. It would overtake events of one object, which go out one after
+-- another; so these go first.
+function helpers.publish_end(connection)
+  helpers.wait_until(function() return connection:status().pending == 0 end, "an empty queue")
+  assert(connection:publish("s3.end", "end"))
+end
+
 -- Results -------------------------------------------------------------------------------------------------------------
 
 -- Checks that a call came back as `nil, "code: message", "code"`, and returns the message.
