@@ -39,7 +39,7 @@ def test_a_completion_that_is_repeated_is_one_event_where_that_can_be_told(attac
     body = PARTS % etag.encode()
     assert attack.ask("POST", b"k", upload, COMPLETE, body=body).ok
     assert attack.ask("POST", b"k", upload, body=body).ok
-    # 16.2 may show a size for the first one as well, where the bucket has one of RGW's own notifications; so both count.
+    # 16.2 may show a size for the first one too, where the bucket has one of RGW's own notifications; so both count.
     attack.wanted[COMPLETE, b"k"] += release == "16.2"
     attack.end()
 
