@@ -27,7 +27,10 @@ local values = {
   Request.Bucket or {},
   Request.Object or {}, Request.ObjectOwner, Request.ZoneGroup,
 }
-local functions = { notify = nats.notify, admit = nats.admit, connect = nats.connect, status = nats.status }
+local functions = {}
+for name, f in pairs(nats) do
+  if type(f) == "function" then functions[name] = f end
+end
 for _, name in ipairs({ "publish", "status" }) do functions["connection:" .. name] = handle[name] end
 functions["tostring"] = tostring
 

@@ -18,6 +18,7 @@ use crate::value::Value;
 use configurations::Configurations;
 use runtime::Runtime;
 use slot::Use;
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr;
@@ -251,7 +252,6 @@ fn configuration(source: &Value, keep: impl FnOnce() -> Option<(Request, Moment)
             process.runtime.spawn_blocking(move || {
                 file.look(publish_late);
                 configurations.note_events();
-                file.looked();
             });
         }
         return file.configuration(keep);
@@ -269,7 +269,12 @@ fn configuration(source: &Value, keep: impl FnOnce() -> Option<(Request, Moment)
 
 /// Publishes what has waited for its configuration; there is no one left to return an error to.
 fn publish_late(request: &Request, moment: Moment, configuration: &Configuration) {
-    if let (_, Err(error)) = publish(request, moment, configuration, Instant::now()) {
+    // Nobody's request is held up by the disk here; but for room in memory there is no waiting for so many.
+    let patience = match configuration.endpoint.spool {
+        Some(_) => Connection::patience(&configuration.endpoint),
+        None => Instant::now(),
+    };
+    if let (_, Err(error)) = publish(request, moment, configuration, patience) {
         log::line(format_args!("{error}"));
     }
 }
@@ -330,10 +335,13 @@ fn publish(
         ));
     }
     if let Some(event) = request.event() {
+        // One look-up for all rules: they have the broker in common.
+        let connection = OnceCell::new();
         for rule in &configuration.rules {
             let Some(operation) = rule.fits(request, event) else { continue };
             fitted = true;
-            let published = connection(&configuration.endpoint).and_then(|connection| {
+            let found = connection.get_or_init(|| self::connection(&configuration.endpoint));
+            let published = found.clone().and_then(|connection| {
                 let limit = connection.max_payload();
                 connection.publish(event::message(request, operation, rule, moment, limit)?, patience)
             });

@@ -54,11 +54,11 @@ impl Backlog {
         self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message on disk, as the spool's `sync` says; waits for that, `commit_timeout_ms` at most.
+    /// Puts a message on disk, as the spool's `sync` says; waits for that, so long at most.
     ///
     /// # Errors
     /// `spool_full`, `spool_io`, `closed`.
-    pub fn keep(&self, message: &Message, receipt: Option<Arc<Receipt>>) -> Result<(), Error> {
+    pub fn keep(&self, message: &Message, receipt: Option<Arc<Receipt>>, limit: Duration) -> Result<(), Error> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         if let Some(receipt) = receipt {
             let mut receipts = self.receipts();
@@ -67,7 +67,7 @@ impl Backlog {
             }
         }
         let bytes = [&number.to_le_bytes()[..], &message.encode()].concat();
-        self.spool.keep(bytes).map(drop).inspect_err(|_| {
+        self.spool.append(bytes).and_then(|answer| answer.wait(limit)).map(drop).inspect_err(|_| {
             self.receipts().remove(&number);
         })
     }

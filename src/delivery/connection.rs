@@ -112,8 +112,8 @@ impl Connection {
     }
 
     /// Accepts a message: it is in memory, and will be delivered unless the process ends first; or on disk, where it survives
-    /// that. Waits for room until `deadline` where `overflow` is `block` (see [`Connection::patience`]), and for the disk, `commit_timeout_ms` at most;
-    /// does not block otherwise. Gives what to wait for where `wait_ms` wants that.
+    /// that. Waits until `deadline` at most (see [`Connection::patience`]), for the disk, or for room where `overflow` is
+    /// `block`; does not block otherwise. Gives what to wait for where `wait_ms` wants that.
     ///
     /// # Errors
     /// `queue_full`, `too_large`, `closed`, `spool_full`, `spool_io`.
@@ -121,7 +121,10 @@ impl Connection {
         let receipt = (self.endpoint.wait_ms != 0).then(|| Arc::new(Receipt::default()));
         let pushed = match self.backlog.get() {
             // The disk tells the courier of it.
-            Some(backlog) => self.check_open().and_then(|()| backlog.keep(&message, receipt.clone())).map(|()| false),
+            Some(backlog) => {
+                let limit = deadline.saturating_duration_since(Instant::now());
+                self.check_open().and_then(|()| backlog.keep(&message, receipt.clone(), limit)).map(|()| false)
+            }
             None => self.push(Entry::new(message, receipt.clone()), deadline),
         };
         match pushed {
@@ -158,9 +161,13 @@ impl Connection {
             && under(bytes.saturating_add(ORDINARY), self.endpoint.max_pending_bytes)
     }
 
-    /// Until when a request that comes now may wait for room, all its messages together.
+    /// Until when a request that comes now may wait for the disk or for room, all its messages together.
     pub fn patience(endpoint: &Endpoint) -> Instant {
-        let patience = if endpoint.overflow == Overflow::Block { endpoint.block_ms } else { 0 };
+        let patience = match &endpoint.spool {
+            Some(spool) => spool.commit_timeout_ms,
+            None if endpoint.overflow == Overflow::Block => endpoint.block_ms,
+            None => 0,
+        };
         Instant::now() + Duration::from_millis(patience)
     }
 
@@ -515,6 +522,27 @@ mod tests {
         let receipt = waiting.join().unwrap().unwrap().unwrap();
         try_once(&connection, Outcome::Delivered);
         receipt.wait(Duration::from_secs(60));
+    }
+
+    #[test]
+    fn all_messages_of_a_request_wait_for_the_disk_together() {
+        let directory = std::env::temp_dir().join(format!("rgw_nats-patience-{}", std::process::id()));
+        let spool = Value::record([
+            ("directory", directory.to_str().unwrap().into()),
+            ("group_ms", Value::Integer(1000)),
+            ("commit_timeout_ms", Value::Integer(60_000)),
+        ]);
+        let options = Value::record([("spool", spool)]);
+        let endpoint = Endpoint::from_arguments(&Value::from("nats://h:1"), &options).unwrap();
+        let connection = Connection::open(endpoint, || 1).unwrap();
+        let deadline = Connection::patience(connection.endpoint());
+        assert!(deadline > Instant::now() + Duration::from_secs(50));
+        // What came before has used the time up: this one does not begin to wait anew.
+        let late = connection.publish(message(), Instant::now()).unwrap_err();
+        assert_eq!(late.code(), Code::SpoolIo);
+        assert!(connection.publish(message(), deadline).is_ok());
+        connection.end(Duration::from_secs(10));
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

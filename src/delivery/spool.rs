@@ -154,10 +154,11 @@ impl Spool {
         Ok(answer)
     }
 
-    /// Appends an entry and waits until it is kept, for `commit_timeout_ms` at most.
+    /// Appends an entry and waits until it is kept, for `commit_timeout_ms` at most: for tests, which are nobody's request.
     ///
     /// # Errors
     /// As [`Spool::append`], and `spool_io` when the time is over.
+    #[cfg(test)]
     pub fn keep(&self, bytes: Vec<u8>) -> Result<u64, Error> {
         self.append(bytes)?.wait(Duration::from_millis(self.shared.options.commit_timeout_ms))
     }

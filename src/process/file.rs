@@ -30,6 +30,15 @@ pub struct File {
     slot: Slot,
 }
 
+/// That someone looks at a file; ends however that ends.
+struct Looking<'f>(&'f File);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.looking.store(false, Ordering::Release);
+    }
+}
+
 impl File {
     /// The file of a path, not read yet.
     pub fn new(path: &str) -> File {
@@ -55,17 +64,12 @@ impl File {
         self.slot.configuration(&self.path, request)
     }
 
-    /// Whether it is time to look at the file again, and nobody does; says so once until [`File::looked`]. `now_ms` begins with so much that a new file is due.
+    /// Whether it is time to look at the file again, and nobody does; says so once until [`File::look`] has ended. `now_ms` begins with so much that a new file is due.
     pub fn is_due(&self, now_ms: u64) -> bool {
         let looked = self.looked.load(Ordering::Relaxed);
         now_ms.saturating_sub(looked) >= LOOK_AGAIN_MS
             && self.looked.compare_exchange(looked, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
             && !self.looking.swap(true, Ordering::AcqRel)
-    }
-
-    /// Notes that looking has ended.
-    pub fn looked(&self) {
-        self.looking.store(false, Ordering::Release);
     }
 
     /// Where the clock of [`File::is_due`] begins.
@@ -82,6 +86,7 @@ impl File {
 
     /// Reads the file if it has changed, and publishes the requests that waited for it, if it is right. Blocks on the disk.
     pub fn look(&self, publish: impl Fn(&Request, Moment, &Configuration)) {
+        let _looking = Looking(self);
         let before = self.slot.error();
         let first = self.slot.current().is_none() && before.is_none();
         let read = match self.read() {
