@@ -79,3 +79,18 @@ def test_a_file_that_never_was_right_is_told_in_the_log(cluster, s3, broker):
 
     wait_until(told, "the missing file to be told of", pause=0.2)
     assert cluster.answers()
+
+
+def test_the_first_event_by_a_file_arrives_whatever_other_files_ask_for(cluster, s3, broker, consumer):
+    """Two scripts, or two tenants, with a file each: what the first one asks for says nothing of the second."""
+    reads, puts = (f"/etc/ceph/{name}.toml" for name in ("reads", "puts"))
+    cluster.machine.path(reads).write_text(f'url = "{broker.url}"\nevents = ["s3:ObjectAccessed:*"]\nid = "reads"\n')
+    cluster.machine.path(puts).write_text(f'url = "{broker.url}"\nid = "puts"\n')
+    cluster.put_script(SCRIPT.replace(PATH, reads))
+    s3.put_object(Bucket="bkt", Key="k", Body=b"x")
+    s3.get_object(Bucket="bkt", Key="k")["Body"].read()
+    consumer.wait(1)
+    cluster.put_script(SCRIPT.replace(PATH, puts))
+    s3.put_object(Bucket="bkt", Key="first", Body=b"x")
+    (event,) = consumer.wait(2)[1:]
+    assert (event.key, event.record["s3"]["configurationId"]) == ("first", "puts")

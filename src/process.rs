@@ -249,10 +249,7 @@ fn configuration(source: &Value, keep: impl FnOnce() -> Option<(Request, Moment)
         let file = configurations.file(source.text().unwrap_or_default())?;
         if file.is_due(configurations.now_ms()) {
             let file = file.clone();
-            process.runtime.spawn_blocking(move || {
-                file.look(publish_late);
-                configurations.note_events();
-            });
+            process.runtime.spawn_blocking(move || file.look(publish_late));
         }
         return file.configuration(keep);
     }
@@ -313,9 +310,9 @@ pub fn older_than(age_ms: u64) -> Which {
     }
 }
 
-/// Whether a configuration file asks for the events of an operation, or could.
-pub fn is_wanted(operation: &Operation) -> bool {
-    running().is_none_or(|process| process.configurations.is_wanted(operation))
+/// Whether the configuration file of a path asks for the events of an operation, or could.
+pub fn is_wanted(path: &str, operation: &Operation) -> bool {
+    running().is_none_or(|process| process.configurations.is_wanted(path, operation))
 }
 
 /// Publishes what the rules of a configuration make of a request: the events of all rules, whatever becomes of each. Gives

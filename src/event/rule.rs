@@ -33,6 +33,7 @@ pub struct Configuration {
     pub endpoint: Endpoint,
     /// The rules; a request is notified of once for each that fits.
     pub rules: Vec<Rule>,
+    events: Events,
 }
 
 /// What the payload is.
@@ -115,12 +116,13 @@ impl Configuration {
                 fields.problem(&key, format!("is {} as in another notification; ids must differ", rule.id));
             }
         }
-        (Configuration { endpoint, rules }, fields.finish())
+        let events = rules.iter().fold(0, |all, rule| all | rule.events);
+        (Configuration { endpoint, rules, events }, fields.finish())
     }
 
     /// The events that its rules ask for: the bits of the operations.
     pub fn events(&self) -> u32 {
-        self.rules.iter().fold(0, |all, rule| all | rule.events)
+        self.events
     }
 }
 

@@ -85,9 +85,9 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
                 text(state, -1, c"Method", call, Text::Method);
             }
             let Some(operation) = call.request.candidate() else { return };
-            // A table may ask for anything; of files it is known what they ask for.
-            let wanted = ffi::lua_type(state, 2) == ffi::LUA_TTABLE || process::is_wanted(operation);
-            if !wanted {
+            // A table may ask for anything; of a file it is known what it asks for.
+            let path = if ffi::lua_type(state, 2) == ffi::LUA_TSTRING { bytes(state, 2) } else { &[] };
+            if std::str::from_utf8(path).is_ok_and(|path| !process::is_wanted(path, operation)) {
                 call.request = event::Request::default();
                 return;
             }

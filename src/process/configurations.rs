@@ -7,7 +7,7 @@ use crate::error::{Code, Error};
 use crate::event::{Configuration, Moment, Operation, Request};
 use crate::value::Value;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,6 @@ pub struct Configurations {
     files: Mutex<HashMap<String, Arc<File>>>,
     tables: Mutex<HashMap<Vec<u8>, Arc<Table>>>,
     uses: AtomicU64,
-    events: AtomicU32,
     since: Instant,
 }
 
@@ -66,7 +65,6 @@ impl Configurations {
             files: Mutex::default(),
             tables: Mutex::default(),
             uses: AtomicU64::new(0),
-            events: AtomicU32::new(u32::MAX),
             since: Instant::now(),
         }
     }
@@ -96,7 +94,6 @@ impl Configurations {
         }
         let file = Arc::new(File::new(path));
         files.insert(path.to_owned(), file.clone());
-        self.events.store(u32::MAX, Ordering::Relaxed);
         Ok(file)
     }
 
@@ -128,18 +125,11 @@ impl Configurations {
         Ok((table, true))
     }
 
-    /// Notes which events the files ask for, after one of them was read.
-    pub fn note_events(&self) {
-        let files = lock(&self.files);
-        let events = files.values().map(|file| file.events()).fold(0, |all, events| all | events);
-        self.events.store(events, Ordering::Relaxed);
-    }
-
-    /// Whether some file asks for the events of an operation, or could.
-    pub fn is_wanted(&self, operation: &Operation) -> bool {
+    /// Whether the file of a path asks for the events of an operation, or could: one that was not read yet may.
+    pub fn is_wanted(&self, path: &str, operation: &Operation) -> bool {
         // Whether a delete makes a marker is for a rule to say.
         let bits = operation.bit() | operation.as_marker().map_or(0, Operation::bit);
-        self.events.load(Ordering::Relaxed) & bits != 0
+        lock(&self.files).get(path).is_none_or(|file| file.events() & bits != 0)
     }
 
     /// What `status()` shows of the files.
@@ -168,6 +158,17 @@ mod tests {
         let (again, new) = configurations.table(&Value::Table(entries)).unwrap();
         assert!(!new && Arc::ptr_eq(&first, &again));
         assert!(configurations.table(&table("b")).unwrap().1);
+    }
+
+    #[test]
+    fn a_file_that_nobody_has_named_yet_may_ask_for_anything_whatever_others_ask_for() {
+        let configurations = Configurations::new();
+        let put = Operation::of(b"put_obj", b"PUT").unwrap();
+        let known = configurations.file("/nowhere/at/all.toml").unwrap();
+        assert!(configurations.is_wanted("/nowhere/at/all.toml", put), "it was not read yet");
+        known.look(|_, _, _| {});
+        assert!(!configurations.is_wanted("/nowhere/at/all.toml", put), "it is not there, and asks for nothing");
+        assert!(configurations.is_wanted("/another.toml", put));
     }
 
     #[test]
