@@ -26,16 +26,20 @@ def consumer(brokers):
 
 def patiently(work):
     """What `work` returns, when the cluster is of one mind again."""
-    found = []
+    found, problems = [], []
 
     def attempt():
         try:
             found.append(work())
-        except Exception:
+        except Exception as problem:
+            problems.append(repr(problem))
             return False
         return True
 
-    wait_until(attempt, "the cluster to answer", timeout=60, pause=0.2)
+    try:
+        wait_until(attempt, "the cluster to answer", timeout=60, pause=0.2)
+    except TimeoutError as late:
+        raise TimeoutError(f"{late}; the last problem: {problems[-1]}") from late
     return found[-1]
 
 

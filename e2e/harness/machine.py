@@ -8,6 +8,7 @@ sends KILL to each server when its parent dies.
 import atexit
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -47,10 +48,17 @@ def wait_until(condition, what, timeout=30.0, pause=0.02):
 
 
 def free_ports(count):
-    """Ports on loopback that nobody listens on. All are held at once, so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
+    """Ports on loopback that nobody listens on. All are held at once, so that they differ. They are below those that the
+    system gives out to clients, so that none of these takes one before its server does."""
+    sockets = []
+    while len(sockets) < count:
+        one = socket.socket()
+        try:
+            one.bind(("127.0.0.1", random.randint(10240, 32000)))
+        except OSError:
+            one.close()
+            continue
+        sockets.append(one)
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
         one.close()
