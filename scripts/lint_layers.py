@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-BASE = {"error", "value", "message", "log", "thread"}
+BASE = {"error", "value", "message", "log", "thread", "promise"}
 #: Which of this library's modules each one may use.
 ALLOWED = {
-    "lua": BASE | {"event", "process", "config", "delivery"},
+    "lua": BASE | {"event", "process", "config", "delivery", "transport"},
     "process": BASE | {"event", "delivery", "config"},
     "event": BASE | {"config"},
     "delivery": BASE | {"transport", "config"},
@@ -20,6 +20,7 @@ ALLOWED = {
     "message": {"error"},
     "error": set(),
     "value": set(),
+    "promise": {"error", "value"},
     "log": set(),
     "thread": set(),
     "lib": {"lua"},

@@ -33,8 +33,22 @@ pub enum Code {
     NotStored,
     /// The message was given up: `time_to_live` or `max_retries` is over.
     Expired,
-    /// The server denied publishing to this subject.
+    /// The server denied publishing to this subject, or subscribing to it.
     Denied,
+    /// It did not end in time.
+    Timeout,
+    /// Nobody has subscribed to the subject of a request.
+    NoResponders,
+    /// There is no connection to a server, or it was lost on the way.
+    Disconnected,
+    /// The script has cancelled it.
+    Cancelled,
+    /// There is no such stream, consumer, message, bucket or key.
+    NotFound,
+    /// It is there already, or was changed meanwhile: another revision or sequence than the one that was expected.
+    Conflict,
+    /// JetStream refuses it for another reason.
+    JetStream,
     /// A defect of this library; nothing was accepted.
     Internal,
 }
@@ -58,6 +72,13 @@ impl Code {
             Code::NotStored => "not_stored",
             Code::Expired => "expired",
             Code::Denied => "denied",
+            Code::Timeout => "timeout",
+            Code::NoResponders => "no_responders",
+            Code::Disconnected => "disconnected",
+            Code::Cancelled => "cancelled",
+            Code::NotFound => "not_found",
+            Code::Conflict => "conflict",
+            Code::JetStream => "jetstream",
             Code::Internal => "internal",
         }
     }

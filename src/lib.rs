@@ -32,6 +32,7 @@ mod log;
 mod lua;
 mod message;
 mod process;
+mod promise;
 mod thread;
 mod transport;
 mod value;

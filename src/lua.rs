@@ -10,6 +10,7 @@ mod client;
 mod dead;
 mod fields;
 mod handle;
+mod json;
 mod maps;
 mod module;
 mod notify;

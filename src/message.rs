@@ -23,6 +23,8 @@ pub struct Message {
     pub smaller: Option<Box<Message>>,
     /// Messages that have this number in common go out one after another, in their order; 0 is for those that need not.
     pub lane: u64,
+    /// Where answers are to go to. A stream's acknowledgement would go there too, so none is waited for.
+    pub reply: Option<String>,
     /// A subject with wildcards that stands for this one and its like: what to ask JetStream for streams by.
     pub pattern: Option<Arc<str>>,
 }
@@ -40,7 +42,15 @@ impl Message {
         // A line break would end the header, and what follows would be another one.
         let clean = |text: String| if text.contains(['\r', '\n']) { text.replace(['\r', '\n'], " ") } else { text };
         let headers = headers.into_iter().map(|(name, value)| (name, clean(value))).collect();
-        Ok(Message { subject, headers, payload: Bytes::from(payload), smaller: None, lane: 0, pattern: None })
+        Ok(Message {
+            subject,
+            headers,
+            payload: Bytes::from(payload),
+            smaller: None,
+            lane: 0,
+            reply: None,
+            pattern: None,
+        })
     }
 
     /// What a server counts against its `max_payload`, in bytes: the payload, and the headers as the protocol writes them.
@@ -78,7 +88,7 @@ impl Message {
 }
 
 /// What messages as bytes begin with.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 impl Message {
     /// As bytes that [`Message::decode`] reads, in any process.
@@ -95,6 +105,7 @@ impl Message {
         };
         put(&self.lane.to_le_bytes());
         put(self.subject.as_bytes());
+        put(self.reply.as_deref().unwrap_or_default().as_bytes());
         put(self.pattern.as_deref().unwrap_or_default().as_bytes());
         put(&self.payload);
         put(&u32::try_from(self.headers.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -125,6 +136,7 @@ impl Message {
         let text = |part: &[u8]| String::from_utf8(part.to_vec()).ok();
         let lane = u64::from_le_bytes(part()?.try_into().ok()?);
         let subject = text(part()?)?;
+        let reply = Some(text(part()?)?).filter(|reply| !reply.is_empty());
         let pattern = Some(text(part()?)?).filter(|pattern| !pattern.is_empty()).map(Arc::from);
         let payload = Bytes::copy_from_slice(part()?);
         let count = u32::from_le_bytes(part()?.try_into().ok()?);
@@ -138,7 +150,7 @@ impl Message {
             0 => None,
             _ => Some(Box::new(Message::take(rest, forms.checked_sub(1)?)?)),
         };
-        Some(Message { subject, headers, payload, smaller, lane, pattern })
+        Some(Message { subject, headers, payload, smaller, lane, reply, pattern })
     }
 }
 
@@ -161,6 +173,7 @@ mod tests {
         let headers = vec![("Nats-Msg-Id".to_owned(), "é".to_owned()), (String::new(), String::new())];
         let mut message = Message::new("s.a".into(), headers, b"\0\xff".to_vec()).unwrap();
         (message.lane, message.pattern) = (u64::MAX, Some("s.*".into()));
+        message.reply = Some("r".into());
         message.smaller = Some(Box::new(Message::new("s.a".into(), Vec::new(), Vec::new()).unwrap()));
         let bytes = message.encode();
         assert_eq!(format!("{:?}", Message::decode(&bytes).unwrap()), format!("{message:?}"));

@@ -13,6 +13,7 @@ use crate::delivery::{Backlog, Connection, Receipt, Which, courier};
 use crate::error::{Code, Error};
 use crate::event::{self, Configuration, Moment, Operation, Request};
 use crate::log;
+use crate::promise::Promise;
 use crate::thread;
 use crate::value::Value;
 use configurations::Configurations;
@@ -189,6 +190,37 @@ pub fn connection(endpoint: &Endpoint) -> Result<Arc<Connection>, Error> {
     connections.insert(endpoint.clone(), connection.clone());
     process.runtime.spawn(courier(connection.clone(), |connection| retire(process, connection)));
     Ok(connection)
+}
+
+/// Runs work on the runtime's thread and promises its result within `limit`. Does not block.
+///
+/// # Errors
+/// `no_resources`; `closed` (the process is ending).
+pub fn promise(
+    limit: Duration,
+    work: impl Future<Output = Result<Value, Error>> + Send + 'static,
+) -> Result<Arc<Promise>, Error> {
+    let process = process()?;
+    if process.ending.load(Ordering::Acquire) {
+        return Err(Error::new(Code::Closed, "the process is ending"));
+    }
+    let promise = Arc::new(Promise::new(limit));
+    let own = promise.clone();
+    let stop = process.runtime.spawn(async move {
+        let result = work.await;
+        own.end(result);
+    });
+    promise.on_cancel(move || stop.abort());
+    Ok(promise)
+}
+
+/// Runs work on the runtime's thread.
+///
+/// # Errors
+/// `no_resources`.
+pub fn run(work: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+    process()?.runtime.spawn(work);
+    Ok(())
 }
 
 /// Takes a connection out of the registry, unless someone still has it or has just used it.

@@ -4,9 +4,15 @@ mod jetstream;
 mod link;
 mod login;
 mod preflight;
+mod received;
+mod session;
 mod signals;
 mod streams;
+mod subscription;
 mod tls;
 
 pub use link::{Interrupted, Link, Observer, Outcome};
+pub use received::Received;
+pub use session::{Enough, Question, Session};
 pub use streams::Streams;
+pub use subscription::{SlowConsumer, Subscription, Wanted};

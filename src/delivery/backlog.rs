@@ -95,6 +95,7 @@ impl Backlog {
             }
             let age = Duration::from_millis(now_ms.saturating_sub(kept.accepted_ms));
             entries.push(Entry {
+                epoch: None,
                 message,
                 accepted: now.checked_sub(age).unwrap_or(now),
                 attempts: kept.attempts,

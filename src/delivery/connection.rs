@@ -8,7 +8,7 @@ use super::receipt::Receipt;
 use crate::config::{Endpoint, Overflow, Server};
 use crate::error::{Code, Error};
 use crate::message::Message;
-use crate::transport::{Observer, Outcome};
+use crate::transport::{Observer, Outcome, Session};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,6 +23,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(4);
 const MAX_LOADED: usize = 10_000;
 /// How often the disk is looked at without being told to.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often a flush looks whether it is through, without being told to.
+const FLUSH_LOOK: Duration = Duration::from_millis(100);
 /// How large an ordinary message is, in bytes: a record with some metadata, and its headers.
 const ORDINARY: usize = 4096;
 #[derive(Default)]
@@ -46,6 +48,9 @@ pub struct Connection {
     room: Condvar,
     ready: Notify,
     empty: Notify,
+    /// Rung when something has become of messages.
+    settled: Notify,
+    session: Arc<Session>,
     state: Mutex<State>,
     /// What waits on disk, where it is to wait there.
     backlog: OnceLock<Backlog>,
@@ -93,6 +98,8 @@ impl Connection {
             room: Condvar::new(),
             ready: Notify::new(),
             empty: Notify::new(),
+            settled: Notify::new(),
+            session: Arc::default(),
             state: Mutex::default(),
             backlog: OnceLock::new(),
             max_payload: AtomicUsize::new(0),
@@ -109,6 +116,11 @@ impl Connection {
     /// Where this connection goes to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// What requests and subscriptions go over.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
     }
 
     /// Accepts a message: it is in memory, and will be delivered unless the process ends first; or on disk, where it survives
@@ -325,6 +337,7 @@ impl Connection {
         for trouble in troubles {
             self.trouble(&trouble);
         }
+        self.settled.notify_waiters();
         if pending == 0 {
             self.empty.notify_waiters();
         }
@@ -385,6 +398,7 @@ impl Connection {
 
     /// Notes that the connection is down.
     pub(super) fn disconnected(&self) {
+        self.session.detach();
         lock(&self.state).connected = false;
         self.tell("the connection has ended");
     }
@@ -424,6 +438,24 @@ impl Connection {
     pub fn forked(&self) {
         if let Some(backlog) = self.backlog.get() {
             backlog.forked();
+        }
+    }
+
+    /// Waits until something has become of all messages that were accepted before.
+    pub async fn flushed(&self) {
+        if self.is_durable() {
+            return self.drained().await;
+        }
+        let before = lock(&self.queue).so_far();
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if before.strong_count() == 0 {
+                return;
+            }
+            // What makes room for others goes without a word.
+            let _ = tokio::time::timeout(FLUSH_LOOK, settled).await;
         }
     }
 

@@ -178,6 +178,7 @@ impl Route {
             match Link::open(connection.endpoint(), &server, &self.busy, observer).await {
                 Ok(link) => {
                     self.learn(&server, link.discovered());
+                    connection.session().attach(&link);
                     connection.connected(&link.server_name(), &server, link.max_payload());
                     return Some(link);
                 }

@@ -7,7 +7,7 @@ use super::receipt::Receipt;
 use crate::error::{Code, Error};
 use crate::message::Message;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// How many messages are in flight at a time.
@@ -31,12 +31,14 @@ pub struct Entry {
     pub receipt: Option<Arc<Receipt>>,
     /// Its place on disk, if it is there.
     pub position: Option<u64>,
+    /// Shared with all that were accepted between the same two flushes.
+    pub(super) epoch: Option<Arc<()>>,
 }
 
 impl Entry {
     /// A message that is accepted now.
     pub fn new(message: Message, receipt: Option<Arc<Receipt>>) -> Entry {
-        Entry { message, accepted: Instant::now(), attempts: 0, receipt, position: None }
+        Entry { message, accepted: Instant::now(), attempts: 0, receipt, position: None, epoch: None }
     }
 }
 
@@ -85,6 +87,7 @@ pub struct Queue {
     pending: usize,
     bytes: usize,
     closed: bool,
+    epoch: Arc<()>,
 }
 
 impl Queue {
@@ -120,6 +123,8 @@ impl Queue {
         self.bytes = self.bytes.saturating_add(cost);
         self.pending = self.pending.saturating_add(1);
         let first = self.ready.is_empty();
+        let mut entry = entry;
+        entry.epoch = Some(self.epoch.clone());
         self.ready.push_back(entry);
         Ok(Pushed { first, dropped })
     }
@@ -129,6 +134,11 @@ impl Queue {
         self.bytes = self.bytes.saturating_add(entry.message.cost());
         self.pending = self.pending.saturating_add(1);
         self.ready.push_back(entry);
+    }
+
+    /// What lives as long as any message that was accepted until now is here or in flight.
+    pub fn so_far(&mut self) -> Weak<()> {
+        Arc::downgrade(&std::mem::take(&mut self.epoch))
     }
 
     /// Whether all further messages are refused.

@@ -10,11 +10,13 @@
 //! frame of [`enter`], which drops its call; they must never meet `catch_unwind`, which would abort. So nothing of Lua is
 //! called within it.
 
+use super::handle;
 use super::read::{self, Token};
 use super::write;
 use crate::error::{Code, Error};
 use crate::event;
-use crate::value::Value;
+use crate::promise::Promise;
+use crate::value::{Class, Value};
 use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,6 +63,10 @@ pub trait Function {
     /// Its name in Lua.
     const NAME: &'static CStr;
 
+    /// Whether the caller waits for the future that the work returns, and gets what that comes to. The thread waits; but a
+    /// coroutine that has asked for it (see [`Key::Cooperative`]) yields the future, and goes on when it is resumed.
+    const WAITS: bool = false;
+
     /// Copies what is needed of the arguments into the call.
     ///
     /// # Safety
@@ -71,7 +77,7 @@ pub trait Function {
         unsafe { read::arguments(state, call) }
     }
 
-    /// Turns the call into its result. Must not block.
+    /// Turns the call into its result. Must not block, but for what the function itself is there to wait for.
     ///
     /// # Errors
     /// What Lua gets as `nil`, message and code.
@@ -129,11 +135,96 @@ struct Writing<'o> {
     outcome: &'o Outcome,
 }
 
+/// How a call goes on.
+enum Step {
+    /// It has pushed so many results.
+    Done(c_int),
+    /// It has pushed a future, and one more time to be yielded.
+    Yield,
+}
+
 /// Runs a call of Lua's. Returns how many results it has pushed: one, or `nil`, message and code.
 ///
 /// # Safety
 /// `state` must be a running Lua state whose stack has this call's arguments.
 pub unsafe extern "C-unwind" fn enter<F: Function>(state: *mut lua_State) -> c_int {
+    // SAFETY: a yield jumps over this frame, which has nothing to drop.
+    unsafe {
+        match run::<F>(state) {
+            Step::Done(count) => count,
+            Step::Yield => ffi::lua_yieldk(state, 1, 0, Some(resumed)),
+        }
+    }
+}
+
+/// Goes on with a call whose coroutine has yielded its future: gives what that has come to; waits for it, should the coroutine
+/// have been resumed before.
+///
+/// # Safety
+/// For Lua to call. The future is at the bottom of the stack.
+unsafe extern "C-unwind" fn resumed(state: *mut lua_State, _: c_int, _: ffi::lua_KContext) -> c_int {
+    // SAFETY: reading a handle takes two slots; what was given to resume may fill the stack, and is taken off first. The handle
+    // stays referenced by `future` when it goes.
+    unsafe {
+        ffi::lua_settop(state, 1);
+        let future = if ffi::lua_type(state, 1) == ffi::LUA_TUSERDATA { handle::get(state, 1) } else { Value::Nil };
+        ffi::lua_settop(state, 0);
+        let outcome = outcome(|| conclude(&future));
+        give(state, &Writing { write: write::value, outcome: &outcome })
+    }
+}
+
+/// What a future comes to. Blocks, within the future's limit.
+fn conclude(future: &Value) -> Result<Value, Error> {
+    match promise(future) {
+        Some(promise) => promise.conclude(),
+        None => Ok(future.clone()),
+    }
+}
+
+/// The promise that a value is, if it is one.
+fn promise(value: &Value) -> Option<&Promise> {
+    let Value::Handle(handle) = value else { return None };
+    let any: &dyn std::any::Any = &**handle;
+    any.downcast_ref()
+}
+
+/// Runs what knows no Lua, and catches its panics.
+fn outcome(work: impl FnOnce() -> Result<Value, Error>) -> Outcome {
+    let outcome = catch_unwind(AssertUnwindSafe(|| match work() {
+        Ok(value) => Outcome::Success(value),
+        Err(error) => Outcome::Failure(error.to_string(), error.code()),
+    }));
+    outcome.unwrap_or_else(|panic| {
+        // Its message went to the log. What it carries might panic again when it is dropped.
+        std::mem::forget(panic);
+        Outcome::Failure("internal: a defect of rgw_nats; radosgw's log tells more".to_owned(), Code::Internal)
+    })
+}
+
+/// Whether this coroutine has asked for yields instead of waits, and can yield.
+///
+/// # Safety
+/// Needs two free slots.
+unsafe fn is_cooperative(state: *mut lua_State) -> bool {
+    // SAFETY: none of these takes memory or raises; both slots are given back.
+    unsafe {
+        if ffi::lua_isyieldable(state) == 0 {
+            return false;
+        }
+        let mut cooperative = false;
+        if ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, Key::Cooperative.address()) == ffi::LUA_TTABLE {
+            ffi::lua_pushthread(state);
+            ffi::lua_rawget(state, -2);
+            cooperative = ffi::lua_toboolean(state, -1) != 0;
+            ffi::lua_settop(state, -2);
+        }
+        ffi::lua_settop(state, -2);
+        cooperative
+    }
+}
+
+unsafe fn run<F: Function>(state: *mut lua_State) -> Step {
     let mut call = Call::default();
     let mut reading = Reading { read: F::read, call: &mut call };
     // SAFETY: Lua guarantees 20 free slots to a C function; two are used. None of these can fail but the last, which is
@@ -146,23 +237,28 @@ pub unsafe extern "C-unwind" fn enter<F: Function>(state: *mut lua_State) -> c_i
     };
     // SAFETY: a failed protected call leaves its error value on the stack.
     let caught = if status == ffi::LUA_OK { None } else { Some(unsafe { caught(state, status) }) };
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let result = match caught {
-            Some(error) => Err(error),
-            None => work::<F>(&mut call),
-        };
-        match result {
-            Ok(value) => Outcome::Success(value),
-            Err(error) => Outcome::Failure(error.to_string(), error.code()),
-        }
-    }));
-    let outcome = outcome.unwrap_or_else(|panic| {
-        // Its message went to the log. What it carries might panic again when it is dropped.
-        std::mem::forget(panic);
-        Outcome::Failure("internal: a defect of rgw_nats; radosgw's log tells more".to_owned(), Code::Internal)
+    let mut begun = outcome(|| match caught {
+        Some(error) => Err(error),
+        None => work::<F>(&mut call),
     });
     // SAFETY: the stack is empty, as the protected call took the arguments.
-    unsafe { give(state, &Writing { write: F::write, outcome: &outcome }) }
+    unsafe {
+        if let Outcome::Success(value) = &begun
+            && F::WAITS
+            && let Some(promise) = promise(value)
+        {
+            if !promise.is_done() && is_cooperative(state) {
+                let given = give(state, &Writing { write: write::value, outcome: &begun });
+                if given != 1 {
+                    return Step::Done(given);
+                }
+                ffi::lua_pushvalue(state, -1);
+                return Step::Yield;
+            }
+            begun = outcome(|| conclude(value));
+        }
+        Step::Done(give(state, &Writing { write: F::write, outcome: &begun }))
+    }
 }
 
 fn work<F: Function>(call: &mut Call) -> Result<Value, Error> {
@@ -266,8 +362,12 @@ pub enum Key {
     MemoryText,
     /// Its code.
     MemoryCode,
-    /// The metatable of handles on connections.
-    Client,
+    /// Marks the metatables that are ours.
+    Ours,
+    /// The metatable of lists.
+    List,
+    /// The coroutines that yield where others wait, as the keys of a table.
+    Cooperative,
     /// The user metadata of this state's request, once it was read (20 only), and what RGW walks it with.
     Metadata,
     /// See `Metadata`.
@@ -278,12 +378,27 @@ pub enum Key {
     TagsWalk,
     /// The request that `admit` is about.
     Admitted,
+    /// The metatable of a class; the last key, as there are several.
+    Class(Class),
 }
 
 impl Key {
     /// The key in the registry: an address in this copy of the library, so that no two copies take each other's things.
     pub fn address(self) -> *const c_void {
-        (super::luaopen_rgw_nats as *const c_void).wrapping_byte_add(self as usize)
+        let place = match self {
+            Key::MemoryText => 0,
+            Key::MemoryCode => 1,
+            Key::Ours => 2,
+            Key::List => 3,
+            Key::Cooperative => 4,
+            Key::Metadata => 5,
+            Key::MetadataWalk => 6,
+            Key::Tags => 7,
+            Key::TagsWalk => 8,
+            Key::Admitted => 9,
+            Key::Class(class) => 10_usize.wrapping_add(class as usize),
+        };
+        (super::luaopen_rgw_nats as *const c_void).wrapping_byte_add(place)
     }
 }
 

@@ -1,30 +1,86 @@
-//! `connect`, and the methods of what it returns.
+//! `connect`, and the methods of what it returns; and which methods each class has.
+
+mod arguments;
+mod exchange;
+mod future;
+mod received;
+mod subscription;
 
 use super::boundary::{Call, Entry, Function};
+use super::handle::{self, Shape};
 use crate::config::Endpoint;
 use crate::delivery::Connection;
 use crate::error::{Code, Error};
-use crate::event::check_subject;
-use crate::message::Message;
 use crate::process;
-use crate::value::Value;
+use crate::transport::Subscription;
+use crate::value::{Class, Object, Value};
 use std::ffi::CStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+pub use future::{NewPoller, Sleep, Yielding};
+
+/// How many subscriptions one handle has at a time.
+const MAX_SUBSCRIPTIONS: usize = 100_000;
+
+/// What a class has for Lua.
+pub fn shape(class: Class) -> Shape {
+    const TO_STRING: Entry = Entry::of::<ToString>();
+    const CONNECTION: &[Entry] = &[
+        Entry::of::<Publish>(),
+        Entry::of::<exchange::RequestOne>(),
+        Entry::of::<exchange::RequestLater>(),
+        Entry::of::<exchange::RequestMany>(),
+        Entry::of::<subscription::Subscribe>(),
+        Entry::of::<exchange::Flush>(),
+        Entry::of::<exchange::RoundTrip>(),
+        Entry::of::<exchange::Server>(),
+        Entry::of::<Status>(),
+        Entry::of::<exchange::Drain>(),
+        Entry::of::<Close>(),
+    ];
+    match class {
+        Class::Connection => Shape { name: c"rgw_nats.connection", metamethods: &[TO_STRING], methods: CONNECTION },
+        Class::Subscription => Shape {
+            name: c"rgw_nats.subscription",
+            metamethods: subscription::METAMETHODS,
+            methods: subscription::METHODS,
+        },
+        Class::Future => Shape { name: c"rgw_nats.future", metamethods: &[], methods: future::METHODS },
+        Class::Poller => Shape { name: c"rgw_nats.poller", metamethods: &[], methods: future::POLLER },
+        Class::Message => Shape { name: c"rgw_nats.message", metamethods: &[], methods: received::METHODS },
+        Class::JetStream | Class::Consumer | Class::Bucket | Class::Watch | Class::StreamMessage => {
+            Shape { name: c"rgw_nats.none", metamethods: &[], methods: &[] }
+        }
+    }
+}
+
 /// A script's hold on a connection, which it shares with all others.
-struct Client {
+pub struct Client {
     endpoint: Endpoint,
     generation: u32,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
     /// None once it was closed.
-    connection: Mutex<Option<Arc<Connection>>>,
+    connection: Option<Arc<Connection>>,
+    /// What this handle has subscribed to, as long as the script holds on to it.
+    subscriptions: Vec<Weak<Subscription>>,
+}
+
+impl Object for Client {
+    fn class(&self) -> Class {
+        Class::Connection
+    }
 }
 
 impl Client {
     /// The client that is the first argument.
-    fn of(call: &Call) -> Result<&Client, Error> {
+    pub fn of(call: &Call) -> Result<Arc<Client>, Error> {
         let client = match call.argument(1) {
-            Value::Handle(handle) => handle.downcast_ref::<Client>(),
+            Value::Handle(handle) => handle::downcast::<Client>(handle),
             _ => None,
         };
         client.ok_or_else(|| {
@@ -34,13 +90,13 @@ impl Client {
         })
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Arc<Connection>>> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its connection.
-    fn connection(&self) -> Result<Arc<Connection>, Error> {
-        let Some(connection) = self.held().clone() else {
+    pub fn connection(&self) -> Result<Arc<Connection>, Error> {
+        let Some(connection) = self.held().connection.clone() else {
             return Err(Error::new(Code::Closed, "this connection was closed by the script; connect again"));
         };
         if self.generation != process::generation() {
@@ -49,10 +105,38 @@ impl Client {
         }
         Ok(connection)
     }
-}
 
-/// The methods of a connection.
-pub const METHODS: [Entry; 3] = [Entry::of::<Publish>(), Entry::of::<Status>(), Entry::of::<Close>()];
+    /// Notes a subscription, which ends with this handle.
+    fn adopt(&self, subscription: &Arc<Subscription>) -> Result<(), Error> {
+        let mut held = self.held();
+        if held.subscriptions.len() >= held.subscriptions.capacity() {
+            held.subscriptions.retain(|subscription| subscription.strong_count() > 0);
+        }
+        if held.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+            let text = format!("this connection has {MAX_SUBSCRIPTIONS} subscriptions");
+            return Err(Error::new(Code::QueueFull, text));
+        }
+        held.subscriptions.push(Arc::downgrade(subscription));
+        Ok(())
+    }
+
+    /// What it has subscribed to.
+    fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        self.held().subscriptions.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Ends it, and leaves its subscriptions to whoever reads what has come in.
+    fn let_go(&self) {
+        self.held().connection = None;
+    }
+
+    /// Ends it. What is held by nothing else can end when it is idle; a handle may lie about for as long as Lua likes.
+    fn close(&self) {
+        let Held { connection, subscriptions } = std::mem::take(&mut *self.held());
+        subscriptions.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.unsubscribe(0));
+        drop(connection);
+    }
+}
 
 /// `connect(servers, options)`.
 pub struct Connect;
@@ -62,14 +146,14 @@ impl Function for Connect {
 
     fn work(call: &mut Call) -> Result<Value, Error> {
         let endpoint = Endpoint::from_arguments(call.argument(1), call.argument(2))?;
-        let connection = process::connection(&endpoint)?;
+        let connection = Some(process::connection(&endpoint)?);
         let generation = process::generation();
-        let client = Client { endpoint, generation, connection: Mutex::new(Some(connection)) };
-        Ok(Value::Handle(Arc::new(client)))
+        let held = Mutex::new(Held { connection, subscriptions: Vec::new() });
+        Ok(Value::Handle(Arc::new(Client { endpoint, generation, held })))
     }
 }
 
-/// `connection:publish(subject, payload, headers)`.
+/// `connection:publish(subject, payload, headers, reply)`.
 struct Publish;
 
 impl Function for Publish {
@@ -77,58 +161,15 @@ impl Function for Publish {
 
     fn work(call: &mut Call) -> Result<Value, Error> {
         let connection = Client::of(call)?.connection()?;
-        let subject = call.argument(2);
-        let text = subject.text().ok_or_else(|| {
-            let kind = if matches!(subject, Value::String(_)) { "bytes that are no UTF-8" } else { subject.kind() };
-            Error::new(Code::BadArgument, format!("the subject must be a string, got {kind}"))
-        })?;
-        check_subject(text).map_err(|problem| Error::new(Code::BadSubject, format!("the subject {problem}")))?;
-        let (subject, headers) = (text.to_owned(), headers(call.argument(4))?);
-        let payload = match call.take(3) {
-            Value::String(bytes) => bytes,
-            Value::Nil => Vec::new(),
-            other => {
-                let text = format!("the payload must be a string, got {}; tostring() makes one", other.kind());
-                return Err(Error::new(Code::BadArgument, text));
-            }
-        };
-        let mut message = Message::new(subject, headers, payload)?;
-        message.pattern = Some(pattern(&message.subject));
+        let mut message = arguments::message(call, 2, 4)?;
+        message.reply = arguments::subject_or_none(call.argument(5), "reply subject")?;
+        message.pattern = Some(arguments::pattern(&message.subject));
         let patience = Connection::patience(connection.endpoint());
         if let Some(receipt) = connection.publish(message, patience)? {
             receipt.wait(Duration::from_millis(connection.endpoint().wait_ms));
         }
         Ok(Value::Boolean(true))
     }
-}
-
-/// What to ask JetStream for streams by: all that begins as the subject does, so that there are few different ones.
-fn pattern(subject: &str) -> Arc<str> {
-    match subject.split_once('.') {
-        Some((first, _)) => format!("{first}.>").into(),
-        None => subject.into(),
-    }
-}
-
-/// Headers come as a table of names with a text each.
-fn headers(value: &Value) -> Result<Vec<(String, String)>, Error> {
-    let bad = |text: String| Error::new(Code::BadArgument, text);
-    let entries = match value {
-        Value::Nil => return Ok(Vec::new()),
-        Value::Table(entries) => entries,
-        other => return Err(bad(format!("the headers must be a table, got {}", other.kind()))),
-    };
-    let mut headers = Vec::with_capacity(entries.len());
-    for (name, text) in entries {
-        // RFC 9110, 5.6.2: what a name is made of; NATS takes over HTTP's.
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let name = name.text().filter(|name| !name.is_empty() && name.bytes().all(legal));
-        let name = name.ok_or_else(|| bad("a header's name must be letters, digits and hyphens".into()))?;
-        let text = text.text().filter(|text| !text.contains(['\r', '\n', '\0']));
-        let text = text.ok_or_else(|| bad(format!("the header {name} must be a string without line breaks")))?;
-        headers.push((name.to_owned(), text.to_owned()));
-    }
-    Ok(headers)
 }
 
 /// `connection:status()`.
@@ -149,14 +190,13 @@ impl Function for Close {
     const NAME: &'static CStr = c"close";
 
     fn work(call: &mut Call) -> Result<Value, Error> {
-        // What nothing holds can end when it is idle; a handle may lie about for as long as Lua likes.
-        drop(Client::of(call)?.held().take());
+        Client::of(call)?.close();
         Ok(Value::Boolean(true))
     }
 }
 
 /// `tostring(connection)`.
-pub struct ToString;
+struct ToString;
 
 impl Function for ToString {
     const NAME: &'static CStr = c"__tostring";

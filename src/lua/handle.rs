@@ -1,15 +1,24 @@
-//! What a script holds on to: a userdata that owns a reference to one of our things, until Lua collects it.
+//! What a script holds on to: a userdata that owns a reference to one of our things, until Lua collects it; or a table with
+//! methods, which owns nothing.
 
 use super::boundary::{Call, Entry, Function, Key};
 use super::client;
 use super::read::Token;
 use crate::error::Error;
-use crate::value::{Handle, Value};
+use crate::value::{Class, Handle, Object, Value};
 use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int};
+use std::sync::Arc;
 
-/// What Lua itself does with a handle.
-const METAMETHODS: &[Entry] = &[Entry::of::<Collect>(), Entry::of::<client::ToString>()];
+/// What a class has for Lua.
+pub struct Shape {
+    /// Its name, as `tostring` and error messages show it.
+    pub name: &'static CStr,
+    /// What Lua itself does with one, besides collecting it.
+    pub metamethods: &'static [Entry],
+    /// What scripts do with one.
+    pub methods: &'static [Entry],
+}
 
 /// What such a userdata holds: a reference, or null once it was given back.
 type Slot = *mut Handle;
@@ -24,36 +33,46 @@ pub unsafe fn push(state: *mut lua_State, of: &Handle) {
         ffi::luaL_checkstack(state, 4, std::ptr::null());
         let slot = ffi::lua_newuserdata(state, size_of::<Slot>()).cast::<Slot>();
         slot.write(std::ptr::null_mut());
-        push_metatable(state);
+        push_metatable(state, of.class());
         ffi::lua_setmetatable(state, -2);
         slot.write(Box::into_raw(Box::new(Handle::clone(of))));
     }
 }
 
-/// Pushes the metatable of handles on connections; makes it the first time in a state.
-unsafe fn push_metatable(state: *mut lua_State) {
-    // SAFETY: as for push, which made room.
+/// Pushes the metatable of a class; makes it the first time in a state.
+///
+/// # Safety
+/// As for [`push`].
+pub unsafe fn push_metatable(state: *mut lua_State, class: Class) {
+    // SAFETY: as for push, which made room for the first value.
     unsafe {
-        if ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, Key::Client.address()) == ffi::LUA_TTABLE {
+        if ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, Key::Class(class).address()) == ffi::LUA_TTABLE {
             return;
         }
         ffi::lua_settop(state, -2);
         ffi::luaL_checkstack(state, 6, std::ptr::null());
-        ffi::lua_createtable(state, 0, 5);
-        for metamethod in METAMETHODS {
+        let shape = client::shape(class);
+        ffi::lua_createtable(state, 0, 6);
+        for metamethod in shape.metamethods {
             metamethod.set(state);
         }
+        const COLLECT: Entry = Entry::of::<Collect>();
+        COLLECT.set(state);
         // Scripts can neither see nor change it: getmetatable returns this instead.
-        set_text(state, c"__metatable", c"rgw_nats.connection");
-        set_text(state, c"__name", c"rgw_nats.connection");
+        set_text(state, c"__metatable", shape.name);
+        set_text(state, c"__name", shape.name);
         ffi::lua_pushstring(state, c"__index".as_ptr());
-        ffi::lua_createtable(state, 0, 3);
-        for method in &client::METHODS {
+        ffi::lua_createtable(state, 0, c_int::try_from(shape.methods.len()).unwrap_or_default());
+        for method in shape.methods {
             method.set(state);
         }
         ffi::lua_rawset(state, -3);
+        if !matches!(class, Class::Message | Class::StreamMessage) {
+            ffi::lua_pushboolean(state, 1);
+            ffi::lua_rawsetp(state, -2, Key::Ours.address());
+        }
         ffi::lua_pushvalue(state, -1);
-        ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, Key::Client.address());
+        ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, Key::Class(class).address());
     }
 }
 
@@ -68,13 +87,12 @@ unsafe fn set_text(state: *mut lua_State, key: &CStr, text: &CStr) {
 
 /// The slot of the value at an index, if that is one of our handles. Takes no memory and raises nothing.
 unsafe fn slot(state: *mut lua_State, index: c_int) -> Option<*mut Slot> {
-    // SAFETY: two slots are used and given back; a userdata with this metatable was made by push.
+    // SAFETY: two slots are used and given back; a userdata with a metatable that has our mark was made by push.
     unsafe {
         if ffi::lua_type(state, index) != ffi::LUA_TUSERDATA || ffi::lua_getmetatable(state, index) == 0 {
             return None;
         }
-        ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, Key::Client.address());
-        let ours = ffi::lua_rawequal(state, -1, -2) != 0;
+        let ours = ffi::lua_rawgetp(state, -1, Key::Ours.address()) == ffi::LUA_TBOOLEAN;
         ffi::lua_settop(state, -3);
         if ours { Some(ffi::lua_touserdata(state, index).cast::<Slot>()) } else { None }
     }
@@ -90,6 +108,12 @@ pub unsafe fn get(state: *mut lua_State, index: c_int) -> Value {
         let handle = slot(state, index).and_then(|slot| slot.read().as_ref());
         handle.map_or(Value::Other("userdata"), |handle| Value::Handle(Handle::clone(handle)))
     }
+}
+
+/// The thing of a handle, as what it is.
+pub fn downcast<T: Object>(handle: &Handle) -> Option<Arc<T>> {
+    let any: Arc<dyn std::any::Any + Send + Sync> = handle.clone();
+    any.downcast().ok()
 }
 
 /// `__gc`: gives the reference back.

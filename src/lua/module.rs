@@ -2,8 +2,9 @@
 
 use super::admit::Admit;
 use super::boundary::{self, Call, Entry, Function};
-use super::client::Connect;
+use super::client::{Connect, NewPoller, Sleep, Yielding};
 use super::dead::{DeadLetters, Purge, Replay};
+use super::json::{Array, Decode, Encode};
 use super::notify::Notify;
 use crate::error::Error;
 use crate::process;
@@ -12,7 +13,7 @@ use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int, c_void};
 
 /// What the module has.
-const FUNCTIONS: [Entry; 7] = [
+const FUNCTIONS: [Entry; 13] = [
     Entry::of::<Notify>(),
     Entry::of::<Admit>(),
     Entry::of::<Connect>(),
@@ -20,6 +21,12 @@ const FUNCTIONS: [Entry; 7] = [
     Entry::of::<DeadLetters>(),
     Entry::of::<Replay>(),
     Entry::of::<Purge>(),
+    Entry::of::<NewPoller>(),
+    Entry::of::<Sleep>(),
+    Entry::of::<Yielding>(),
+    Entry::of::<Encode>(),
+    Entry::of::<Decode>(),
+    Entry::of::<Array>(),
 ];
 
 /// Opens the module in a state: what `require "rgw_nats"` calls, in RGW once for each request.
@@ -56,10 +63,13 @@ impl Function for Open {
         // SAFETY: as the trait says.
         unsafe {
             boundary::keep_memory_error(state);
-            ffi::lua_createtable(state, 0, 8);
+            ffi::lua_createtable(state, 0, 16);
             for function in &FUNCTIONS {
                 function.set(state);
             }
+            ffi::lua_pushstring(state, c"null".as_ptr());
+            ffi::lua_pushlightuserdata(state, std::ptr::null_mut());
+            ffi::lua_rawset(state, -3);
             ffi::lua_pushstring(state, c"_VERSION".as_ptr());
             super::write::string(state, concat!("rgw_nats ", env!("CARGO_PKG_VERSION")).as_bytes());
             ffi::lua_rawset(state, -3);

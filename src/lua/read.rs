@@ -1,6 +1,6 @@
 //! From Lua to plain values, within bounds.
 
-use super::boundary::Call;
+use super::boundary::{Call, Key};
 use super::handle;
 use crate::error::{Code, Error};
 use crate::message::MAX_PAYLOAD;
@@ -11,7 +11,7 @@ use std::ffi::c_int;
 /// How many arguments of a call are looked at.
 const MAX_ARGUMENTS: c_int = 8;
 /// How deep tables are followed; a table that holds itself ends here too.
-const MAX_DEPTH: c_int = 8;
+const MAX_DEPTH: c_int = 16;
 /// How many values a call may bring in all.
 const MAX_VALUES: usize = 20_000;
 /// How many bytes of strings a call may bring in all: a payload, and as much again as any table needs.
@@ -23,6 +23,8 @@ pub enum Token {
     Value(Value),
     /// A table begins; its keys and values follow in turn.
     Open,
+    /// A table that is marked as a list begins, likewise.
+    OpenList,
     /// It ends.
     Close,
 }
@@ -70,15 +72,30 @@ pub unsafe fn value(state: *mut lua_State, index: c_int, depth: c_int, call: &mu
                 }
             }
             ffi::LUA_TTABLE if depth >= MAX_DEPTH => {
-                refuse(call, Code::BadArgument, "a table holds tables more than 8 deep, or itself");
+                refuse(call, Code::BadArgument, "a table holds tables more than 16 deep, or itself");
             }
             ffi::LUA_TTABLE => table(state, index, depth, call),
             ffi::LUA_TUSERDATA => plain(call, handle::get(state, index)),
             ffi::LUA_TFUNCTION => plain(call, Value::Other("function")),
             ffi::LUA_TTHREAD => plain(call, Value::Other("coroutine")),
+            ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(state, index).is_null() => plain(call, Value::Null),
             ffi::LUA_TLIGHTUSERDATA => plain(call, Value::Other("light userdata")),
             _ => plain(call, Value::Other("value")),
         }
+    }
+}
+
+/// Whether the table at an index is marked as a list.
+unsafe fn is_list(state: *mut lua_State, index: c_int) -> bool {
+    // SAFETY: table made room for two values, which are taken off again.
+    unsafe {
+        if ffi::lua_getmetatable(state, index) == 0 {
+            return false;
+        }
+        ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, Key::List.address());
+        let list = ffi::lua_rawequal(state, -1, -2) != 0;
+        ffi::lua_settop(state, -3);
+        list
     }
 }
 
@@ -89,7 +106,7 @@ unsafe fn table(state: *mut lua_State, index: c_int, depth: c_int, call: &mut Ca
             refuse(call, Code::Memory, "Lua's stack can't grow");
             return;
         }
-        call.tokens.push(Token::Open);
+        call.tokens.push(if is_list(state, index) { Token::OpenList } else { Token::Open });
         ffi::lua_pushnil(state);
         while ffi::lua_next(state, index) != 0 {
             let top = ffi::lua_gettop(state);
@@ -131,20 +148,26 @@ pub fn refuse(call: &mut Call, code: Code, text: &str) {
 
 /// Makes values of the steps of a walk. Runs outside of Lua.
 pub fn build(tokens: Vec<Token>) -> Vec<Value> {
-    let mut open: Vec<Vec<Value>> = Vec::new();
+    let mut open: Vec<(Vec<Value>, bool)> = Vec::new();
     let mut here = Vec::new();
     for token in tokens {
         match token {
             Token::Value(value) => here.push(value),
-            Token::Open => open.push(std::mem::take(&mut here)),
+            Token::Open => open.push((std::mem::take(&mut here), false)),
+            Token::OpenList => open.push((std::mem::take(&mut here), true)),
             Token::Close => {
                 let mut entries = Vec::with_capacity(here.len() / 2);
                 let mut flat = here.into_iter();
                 while let (Some(key), Some(value)) = (flat.next(), flat.next()) {
                     entries.push((key, value));
                 }
-                here = open.pop().unwrap_or_default();
-                here.push(Value::Table(entries));
+                let (outer, list) = open.pop().unwrap_or_default();
+                here = outer;
+                let table = Value::Table(entries);
+                here.push(match table.items() {
+                    Some(items) if list => Value::List(items.into_iter().cloned().collect()),
+                    _ => table,
+                });
             }
         }
     }

@@ -1,5 +1,6 @@
 //! From plain values to Lua. Each function runs within a protected call and has nothing to drop on its frame.
 
+use super::boundary::Key;
 use super::handle;
 use crate::value::Value;
 use mlua::ffi::{self, lua_State};
@@ -18,7 +19,14 @@ pub unsafe fn value(state: *mut lua_State, value: &Value) {
             Value::Integer(number) => ffi::lua_pushinteger(state, *number),
             Value::Number(number) => ffi::lua_pushnumber(state, *number),
             Value::String(bytes) => string(state, bytes),
+            Value::Null => ffi::lua_pushlightuserdata(state, std::ptr::null_mut()),
             Value::Table(entries) => table(state, entries),
+            Value::List(items) => list(state, items),
+            Value::Record(class, fields) => {
+                table(state, fields);
+                handle::push_metatable(state, *class);
+                ffi::lua_setmetatable(state, -2);
+            }
             Value::Handle(of) => handle::push(state, of),
         }
     }
@@ -32,6 +40,29 @@ pub unsafe fn string(state: *mut lua_State, bytes: &[u8]) {
     // SAFETY: as for this function.
     unsafe {
         ffi::lua_pushlstring(state, bytes.as_ptr().cast(), bytes.len());
+    }
+}
+
+/// Pushes a table that is known to be a list, even if it is empty.
+unsafe fn list(state: *mut lua_State, items: &[Value]) {
+    // SAFETY: as for table.
+    unsafe {
+        ffi::luaL_checkstack(state, 4, std::ptr::null());
+        ffi::lua_createtable(state, c_int::try_from(items.len()).unwrap_or_default(), 0);
+        for (place, item) in (1..).zip(items) {
+            value(state, item);
+            ffi::lua_rawseti(state, -2, place);
+        }
+        if ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, Key::List.address()) != ffi::LUA_TTABLE {
+            ffi::lua_settop(state, -2);
+            ffi::lua_createtable(state, 0, 1);
+            ffi::lua_pushstring(state, c"__name".as_ptr());
+            ffi::lua_pushstring(state, c"rgw_nats.list".as_ptr());
+            ffi::lua_rawset(state, -3);
+            ffi::lua_pushvalue(state, -1);
+            ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, Key::List.address());
+        }
+        ffi::lua_setmetatable(state, -2);
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::sync::mpsc;
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// A tokio runtime on a thread of its own, named `rgw_nats`, that gets no signals.
 pub struct Runtime {
@@ -30,9 +31,9 @@ impl Runtime {
         Ok(Runtime { handle })
     }
 
-    /// Runs a future on the thread.
-    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.handle.spawn(future);
+    /// Runs a future on the thread; gives what stops it.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.handle.spawn(future).abort_handle()
     }
 
     /// Runs what may take long, or wait for a disk, on a thread of the pool.

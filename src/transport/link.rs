@@ -198,13 +198,14 @@ impl Link {
                 continue;
             }
             let taken = if self.stream.is_some() { !streams.is_silent } else { streams.take(&message.subject) };
-            let acknowledged = !unconfirmable && taken;
+            // The answers to one with a reply are somebody else's.
+            let acknowledged = !unconfirmable && taken && message.reply.is_none();
             let (outcome, reply) = if acknowledged {
                 self.serial = self.serial.wrapping_add(1);
                 self.awaited.insert(self.serial, message.subject.clone());
                 (Outcome::Awaited(self.serial), Some(format!("{}.{}", self.inbox, self.serial)))
             } else {
-                (Outcome::Delivered, None)
+                (Outcome::Delivered, message.reply.clone())
             };
             match self.publish(message, reply).await {
                 Ok(()) => outcomes.push(outcome),

@@ -1,13 +1,16 @@
 //! What async-nats' callbacks tell a link: that its connection has ended, and what the server has said.
 
 use super::link::{Observer, lock};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// How many denied subjects of one batch are told apart.
 const MAX_DENIED: usize = 1000;
+/// How many denials are remembered for those who wait for answers.
+const MAX_DENIALS: usize = 100;
 /// What a server says, in lower case, before it ends a connection for something that we have sent.
 const CULPRITS: [&str; 5] = ["maximum payload", "control line", "parser error", "unknown protocol", "message size"];
 
@@ -22,6 +25,52 @@ pub struct Signals {
     pub up: AtomicBool,
     pub culprit: Mutex<Option<String>>,
     pub denied: Mutex<HashSet<String>>,
+    /// What was denied last, and when, for those who wait for answers.
+    denials: Mutex<VecDeque<Denial>>,
+    denial: Notify,
+}
+
+struct Denial {
+    at: Instant,
+    subscription: bool,
+    subject: String,
+}
+
+impl Signals {
+    /// Waits until the server denies publishing to a subject; `since` keeps older denials out.
+    pub async fn denies(&self, subject: &str, since: Instant) {
+        self.denial(false, subject, since).await;
+    }
+
+    /// Waits until it denies subscribing to one.
+    pub async fn denies_subscription(&self, subject: &str, since: Instant) {
+        self.denial(true, subject, since).await;
+    }
+
+    async fn denial(&self, subscription: bool, subject: &str, since: Instant) {
+        loop {
+            let told = self.denial.notified();
+            tokio::pin!(told);
+            told.as_mut().enable();
+            let of = |denial: &Denial| {
+                denial.subscription == subscription && denial.subject == subject && denial.at >= since
+            };
+            if lock(&self.denials).iter().any(of) {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    fn deny(&self, subscription: bool, subject: String) {
+        let mut denials = lock(&self.denials);
+        if denials.len() >= MAX_DENIALS {
+            denials.pop_front();
+        }
+        denials.push_back(Denial { at: Instant::now(), subscription, subject });
+        drop(denials);
+        self.denial.notify_waiters();
+    }
 }
 
 /// What stands before the closing quotation mark, with the escapes of Go's `%q`, which the server uses, undone.
@@ -74,6 +123,14 @@ pub fn said(text: &str, signals: &Signals, observer: &dyn Observer) {
         let mut denied = lock(&signals.denied);
         if let Some(subject) = text.split_once('"').filter(|_| denied.len() < MAX_DENIED) {
             denied.insert(unquote(subject.1));
+        }
+        drop(denied);
+    }
+    for (kind, subscription) in [("publish", false), ("subscription", true)] {
+        if lower.contains(&format!("permissions violation for {kind} to"))
+            && let Some((_, subject)) = text.split_once('"')
+        {
+            signals.deny(subscription, unquote(subject));
         }
     }
     // Who asks JetStream says what comes of it.

@@ -1,0 +1,49 @@
+//! A message that came in.
+
+use bytes::Bytes;
+
+/// One message, as it came from the server.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Its subject.
+    pub subject: String,
+    /// Where an answer is to go to, or an acknowledgement.
+    pub reply: Option<String>,
+    /// Names with all their values, in the order of their names.
+    pub headers: Vec<(String, Vec<String>)>,
+    /// The bytes.
+    pub payload: Bytes,
+    /// What the server says by it, if it is the server's own: 503 for example, that nobody has subscribed.
+    pub status: Option<u16>,
+}
+
+impl Received {
+    /// How much it counts against the bound of a subscription, in bytes.
+    pub fn cost(&self) -> usize {
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, values)| name.len() + values.iter().map(String::len).sum::<usize>() + 64)
+            .sum();
+        self.subject.len() + headers + self.payload.len() + 128
+    }
+}
+
+impl From<async_nats::Message> for Received {
+    fn from(message: async_nats::Message) -> Received {
+        let mut headers: Vec<(String, Vec<String>)> = message
+            .headers
+            .iter()
+            .flat_map(async_nats::HeaderMap::iter)
+            .map(|(name, values)| (name.to_string(), values.iter().map(|value| value.as_str().to_owned()).collect()))
+            .collect();
+        headers.sort();
+        Received {
+            subject: message.subject.to_string(),
+            reply: message.reply.map(|reply| reply.to_string()),
+            headers,
+            payload: message.payload,
+            status: message.status.map(|status| status.as_u16()),
+        }
+    }
+}

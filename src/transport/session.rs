@@ -1,0 +1,311 @@
+//! What requests and subscriptions go over: the connection that is up now, whichever it is.
+//!
+//! A link ends with its connection, and so does what is under way on it. What lasts - a subscription - goes over to the next.
+
+use super::link::Link;
+use super::received::Received;
+use super::signals::Signals;
+use crate::error::{Code, Error};
+use crate::message::Message;
+use async_nats::client::{PublishErrorKind, RequestErrorKind};
+use async_nats::{Client, HeaderMap, Request};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// The connection of a link.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub client: Client,
+    pub signals: Arc<Signals>,
+    /// Tells one connection from the next.
+    number: u64,
+}
+
+/// The connection that is up now, or none.
+pub struct Session {
+    live: watch::Sender<Option<Live>>,
+}
+
+impl Default for Session {
+    fn default() -> Session {
+        Session { live: watch::Sender::new(None) }
+    }
+}
+
+/// What the server tells of itself and of this connection.
+#[derive(Clone, Debug)]
+pub struct ServerInfo {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The name of its cluster, if it is in one.
+    pub cluster: String,
+    /// Its largest message, in bytes.
+    pub max_payload: usize,
+    /// The number of this connection, there.
+    pub client_id: u64,
+    /// The address that it sees this side at.
+    pub client_ip: String,
+    /// Whether it knows headers.
+    pub headers: bool,
+    /// Whether it has JetStream.
+    pub jetstream: bool,
+    /// Whether it is about to end.
+    pub lame_duck_mode: bool,
+    /// Further servers of its cluster: host and port.
+    pub connect_urls: Vec<String>,
+}
+
+/// What is to be sent, and answered.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// To which subject.
+    pub subject: String,
+    /// Names with values, none with a line break in it.
+    pub headers: Vec<(String, String)>,
+    /// The bytes.
+    pub payload: Bytes,
+}
+
+/// When the answers to one question are complete.
+#[derive(Clone, Copy, Debug)]
+pub struct Enough {
+    /// After so many; 0 is any number.
+    pub max: usize,
+    /// When none has come for so long.
+    pub stall: Duration,
+    /// With one that is empty.
+    pub sentinel: bool,
+    /// The most bytes that are kept.
+    pub max_bytes: usize,
+}
+
+impl Session {
+    /// Takes up the connection of a new link.
+    pub fn attach(&self, link: &Link) {
+        self.live.send_modify(|live| {
+            let number = live.as_ref().map_or(1, |live| live.number.wrapping_add(1));
+            *live = Some(Live { client: link.client.clone(), signals: link.signals.clone(), number });
+        });
+    }
+
+    /// Lets go of it: it is lost.
+    pub fn detach(&self) {
+        self.live.send_replace(None);
+    }
+
+    /// The connection that is up now.
+    pub(super) fn now(&self) -> Option<Live> {
+        self.live.borrow().clone()
+    }
+
+    /// The connection, once there is one.
+    pub(super) async fn next(&self) -> Option<Live> {
+        self.live.subscribe().wait_for(Option::is_some).await.ok()?.clone()
+    }
+
+    /// Waits until a connection is no longer the one that is up.
+    pub(super) async fn is_over(&self, live: &Live) {
+        let other = |now: &Option<Live>| now.as_ref().is_none_or(|now| now.number != live.number);
+        let _ = self.live.subscribe().wait_for(other).await;
+    }
+
+    /// The connection, if there is one in time.
+    ///
+    /// # Errors
+    /// `disconnected`.
+    pub(super) async fn live(&self, deadline: Instant) -> Result<Live, Error> {
+        if let Some(live) = self.now() {
+            return Ok(live);
+        }
+        let found = tokio::time::timeout_at(deadline.into(), self.next()).await;
+        found.ok().flatten().ok_or_else(|| Error::new(Code::Disconnected, "no server has been reached in time"))
+    }
+
+    /// What comes of some work on the connection, as long as that lasts, until `deadline`.
+    ///
+    /// # Errors
+    /// `disconnected`, `timeout`; `denied`, if the server denies `subject`; and those of the work.
+    pub(super) async fn with<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        deadline: Instant,
+        subject: &str,
+        work: impl FnOnce(Live) -> F,
+    ) -> Result<T, Error> {
+        let live = self.live(deadline).await?;
+        let since = Instant::now();
+        tokio::select! {
+            biased;
+            done = work(live.clone()) => done,
+            () = live.signals.denies(subject, since) => Err(denied(subject)),
+            () = self.is_over(&live) => Err(lost()),
+            () = tokio::time::sleep_until(deadline.into()) => {
+                Err(Error::new(Code::Timeout, format!("{subject}: no answer in time")))
+            }
+        }
+    }
+
+    /// Sends a question and waits for the first answer, until `deadline`.
+    ///
+    /// # Errors
+    /// `no_responders`, `timeout`, `disconnected`, `denied`, `too_large`.
+    pub async fn request(&self, question: Question, deadline: Instant) -> Result<Received, Error> {
+        let subject = question.subject.clone();
+        self.with(deadline, &subject, |live| async move {
+            let request = Request::new().payload(question.payload).timeout(None);
+            let request = match headers(&question.headers) {
+                Some(headers) => request.headers(headers),
+                None => request,
+            };
+            let answer = live.client.send_request(question.subject.clone(), request).await;
+            answer.map(Received::from).map_err(|error| match error.kind() {
+                RequestErrorKind::NoResponders => no_responders(&question.subject),
+                RequestErrorKind::TimedOut => Error::new(Code::Timeout, format!("{}: no answer", question.subject)),
+                RequestErrorKind::MaxPayloadExceeded => too_large(&question.subject, &error),
+                RequestErrorKind::InvalidSubject => Error::new(Code::BadSubject, question.subject.clone()),
+                RequestErrorKind::Other => lost(),
+            })
+        })
+        .await
+    }
+
+    /// Sends a question and collects answers until there are enough, or until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`Session::request`]; that no further answer comes is none.
+    pub async fn request_many(
+        &self,
+        question: Question,
+        enough: Enough,
+        deadline: Instant,
+    ) -> Result<Vec<Received>, Error> {
+        let subject = question.subject.clone();
+        self.with(deadline + Duration::from_millis(100), &subject, |live| async move {
+            let inbox = live.client.new_inbox();
+            let mut answers = live.client.subscribe(inbox.clone()).await.map_err(|_| lost())?;
+            publish(&live.client, &question, Some(inbox)).await?;
+            let (mut found, mut bytes) = (Vec::new(), 0_usize);
+            let mut until = deadline;
+            while let Ok(Some(answer)) = tokio::time::timeout_at(until.into(), answers.next()).await {
+                let answer = Received::from(answer);
+                if answer.status == Some(503) && found.is_empty() {
+                    return Err(no_responders(&question.subject));
+                }
+                bytes = bytes.saturating_add(answer.cost());
+                if (enough.sentinel && answer.payload.is_empty() && answer.headers.is_empty())
+                    || bytes > enough.max_bytes
+                {
+                    break;
+                }
+                found.push(answer);
+                if found.len() == enough.max {
+                    break;
+                }
+                until = deadline.min(Instant::now() + enough.stall);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// How long a message takes to the server and back: it has read all that was sent before.
+    ///
+    /// # Errors
+    /// `timeout`, `disconnected`, `denied` (the user's inbox).
+    pub async fn round_trip(&self, deadline: Instant) -> Result<Duration, Error> {
+        let live = self.live(deadline).await?;
+        let inbox = live.client.new_inbox();
+        self.with(deadline, &inbox.clone(), |live| async move {
+            let mut echo = live.client.subscribe(inbox.clone()).await.map_err(|_| lost())?;
+            let since = Instant::now();
+            live.client.publish(inbox, Bytes::new()).await.map_err(|_| lost())?;
+            echo.next().await.map(|_| since.elapsed()).ok_or_else(lost)
+        })
+        .await
+    }
+
+    /// Sends an acknowledgement, without waiting for anything.
+    ///
+    /// # Errors
+    /// `disconnected`, `too_large`.
+    pub async fn send(&self, question: Question, deadline: Instant) -> Result<(), Error> {
+        let live = self.live(deadline).await?;
+        publish(&live.client, &question, None).await
+    }
+
+    /// What the server tells of itself, while there is a connection.
+    pub fn server_info(&self) -> Option<ServerInfo> {
+        let info = self.now()?.client.server_info();
+        Some(ServerInfo {
+            id: info.server_id,
+            name: info.server_name,
+            version: info.version,
+            cluster: info.cluster.unwrap_or_default(),
+            max_payload: info.max_payload,
+            client_id: info.client_id,
+            client_ip: info.client_ip,
+            headers: info.headers,
+            jetstream: info.jetstream,
+            lame_duck_mode: info.lame_duck_mode,
+            connect_urls: info.connect_urls,
+        })
+    }
+}
+
+/// Hands a message to async-nats.
+async fn publish(client: &Client, question: &Question, reply: Option<String>) -> Result<(), Error> {
+    let (subject, payload) = (question.subject.clone(), question.payload.clone());
+    let sent = match (headers(&question.headers), reply) {
+        (None, None) => client.publish(subject, payload).await,
+        (None, Some(reply)) => client.publish_with_reply(subject, reply, payload).await,
+        (Some(headers), None) => client.publish_with_headers(subject, headers, payload).await,
+        (Some(headers), Some(reply)) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
+    };
+    sent.map_err(|error| match error.kind() {
+        PublishErrorKind::Send => lost(),
+        PublishErrorKind::MaxPayloadExceeded => too_large(&question.subject, &error),
+        _ => Error::new(Code::BadSubject, format!("{}: {error}", question.subject)),
+    })
+}
+
+/// Headers as async-nats wants them; none if there are none.
+pub(super) fn headers(pairs: &[(String, String)]) -> Option<HeaderMap> {
+    if pairs.is_empty() {
+        return None;
+    }
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        headers.append(name.as_str(), value.as_str());
+    }
+    Some(headers)
+}
+
+/// A message's subject and bytes, for a question.
+impl From<Message> for Question {
+    fn from(message: Message) -> Question {
+        Question { subject: message.subject, headers: message.headers, payload: message.payload }
+    }
+}
+
+pub(super) fn lost() -> Error {
+    Error::new(Code::Disconnected, "the connection was lost on the way")
+}
+
+pub(super) fn denied(subject: &str) -> Error {
+    Error::new(Code::Denied, format!("the server denies {subject}"))
+}
+
+fn no_responders(subject: &str) -> Error {
+    Error::new(Code::NoResponders, format!("nobody has subscribed to {subject}"))
+}
+
+fn too_large(subject: &str, error: &impl std::fmt::Display) -> Error {
+    Error::new(Code::TooLarge, format!("a message to {subject}: {error}"))
+}
