@@ -1,9 +1,12 @@
 //! NATS itself: the only layer that knows async_nats. Sends messages and says which ones the server has.
 
+mod bucket;
+mod context;
 mod jetstream;
 mod link;
 mod login;
 mod preflight;
+mod pull;
 mod received;
 mod session;
 mod signals;
@@ -11,7 +14,10 @@ mod streams;
 mod subscription;
 mod tls;
 
+pub use bucket::{Bucket, KeyValue, Watch, WatchFrom};
+pub use context::JetStream;
 pub use link::{Interrupted, Link, Observer, Outcome};
+pub use pull::{Batch, Ordered, Pull, Stored};
 pub use received::Received;
 pub use session::{Enough, Question, Session};
 pub use streams::Streams;

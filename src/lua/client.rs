@@ -1,9 +1,13 @@
 //! `connect`, and the methods of what it returns; and which methods each class has.
 
 mod arguments;
+mod bucket;
+mod consumer;
 mod exchange;
 mod future;
+mod jetstream;
 mod received;
+mod stream;
 mod subscription;
 
 use super::boundary::{Call, Entry, Function};
@@ -35,6 +39,7 @@ pub fn shape(class: Class) -> Shape {
         Entry::of::<exchange::Flush>(),
         Entry::of::<exchange::RoundTrip>(),
         Entry::of::<exchange::Server>(),
+        Entry::of::<jetstream::Open>(),
         Entry::of::<Status>(),
         Entry::of::<exchange::Drain>(),
         Entry::of::<Close>(),
@@ -49,8 +54,16 @@ pub fn shape(class: Class) -> Shape {
         Class::Future => Shape { name: c"rgw_nats.future", metamethods: &[], methods: future::METHODS },
         Class::Poller => Shape { name: c"rgw_nats.poller", metamethods: &[], methods: future::POLLER },
         Class::Message => Shape { name: c"rgw_nats.message", metamethods: &[], methods: received::METHODS },
-        Class::JetStream | Class::Consumer | Class::Bucket | Class::Watch | Class::StreamMessage => {
-            Shape { name: c"rgw_nats.none", metamethods: &[], methods: &[] }
+        Class::JetStream => Shape { name: c"rgw_nats.jetstream", metamethods: &[], methods: jetstream::METHODS },
+        Class::Consumer => {
+            Shape { name: c"rgw_nats.consumer", metamethods: consumer::METAMETHODS, methods: consumer::METHODS }
+        }
+        Class::Bucket => Shape { name: c"rgw_nats.bucket", metamethods: &[], methods: bucket::METHODS },
+        Class::Watch => {
+            Shape { name: c"rgw_nats.watch", metamethods: bucket::WATCH_METAMETHODS, methods: bucket::WATCH }
+        }
+        Class::StreamMessage => {
+            Shape { name: c"rgw_nats.message", metamethods: &[], methods: received::STREAM_METHODS }
         }
     }
 }

@@ -29,6 +29,22 @@ impl Received {
     }
 }
 
+impl Received {
+    /// Headers as a server writes them (`NATS/1.0`, then a line for each), in the order of their names.
+    pub fn read_headers(bytes: &[u8]) -> Vec<(String, Vec<String>)> {
+        let text = String::from_utf8_lossy(bytes);
+        let mut headers: Vec<(String, Vec<String>)> = Vec::new();
+        for (name, value) in text.lines().skip(1).filter_map(|line| line.split_once(':')) {
+            match headers.iter_mut().find(|(known, _)| known == name) {
+                Some((_, values)) => values.push(value.trim().to_owned()),
+                None => headers.push((name.to_owned(), vec![value.trim().to_owned()])),
+            }
+        }
+        headers.sort();
+        headers
+    }
+}
+
 impl From<async_nats::Message> for Received {
     fn from(message: async_nats::Message) -> Received {
         let mut headers: Vec<(String, Vec<String>)> = message
@@ -45,5 +61,18 @@ impl From<async_nats::Message> for Received {
             payload: message.payload,
             status: message.status.map(|status| status.as_u16()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_they_are_written() {
+        let headers = Received::read_headers(b"NATS/1.0\r\nB: 2\r\nA:1\r\nB: x: y\r\n\r\n");
+        let want = [("A".to_owned(), vec!["1".to_owned()]), ("B".to_owned(), vec!["2".to_owned(), "x: y".to_owned()])];
+        assert_eq!(headers, want);
+        assert!(Received::read_headers(b"").is_empty() && Received::read_headers(b"\xff\xfe").is_empty());
     }
 }

@@ -25,6 +25,13 @@ pub(super) struct Live {
     number: u64,
 }
 
+impl Live {
+    /// Tells this connection from those before and after it.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 /// The connection that is up now, or none.
 pub struct Session {
     live: watch::Sender<Option<Live>>,

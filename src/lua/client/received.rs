@@ -6,13 +6,23 @@ use crate::error::{Code, Error};
 use crate::lua::boundary::{Call, Entry, Function};
 use crate::lua::read;
 use crate::message::Message;
-use crate::transport::Received;
+use crate::process;
+use crate::transport::{Question, Received, Stored};
 use crate::value::{Class, Handle, Value};
 use mlua::ffi::{self, lua_State};
 use std::ffi::CStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What a message of NATS itself can do.
 pub const METHODS: &[Entry] = &[Entry::of::<Respond>()];
+
+/// What a message of a stream can do.
+pub const STREAM_METHODS: &[Entry] =
+    &[Entry::of::<Ack>(), Entry::of::<Nak>(), Entry::of::<InProgress>(), Entry::of::<Term>(), Entry::of::<AckSync>()];
+
+/// How long an acknowledgement waits for a connection.
+const ACK_WAIT: Duration = Duration::from_millis(arguments::WAIT);
 
 /// A message as Lua gets it; `client` is what it came by.
 pub fn value(received: Received, client: &Handle) -> Value {
@@ -36,6 +46,21 @@ pub fn fields(received: Received, client: &Handle) -> Vec<(Value, Value)> {
         fields.push(("connection".into(), Value::Handle(client.clone())));
     }
     fields
+}
+
+/// A message of a stream as Lua gets it.
+pub fn stored(stored: Stored, client: &Handle) -> Value {
+    let mut fields = fields(stored.message, client);
+    fields.extend([
+        ("stream".into(), stored.stream.into()),
+        ("consumer".into(), stored.consumer.into()),
+        ("sequence".into(), stored.sequence.into()),
+        ("consumer_sequence".into(), stored.consumer_sequence.into()),
+        ("delivered".into(), stored.delivered.into()),
+        ("pending".into(), stored.pending.into()),
+        ("timestamp_ms".into(), stored.timestamp_ms.into()),
+    ]);
+    Value::Record(Class::StreamMessage, fields)
 }
 
 /// Reads of the message that is the first argument where an answer goes to and by which connection, instead of all of it; and
@@ -68,7 +93,7 @@ pub unsafe fn read(state: *mut lua_State, call: &mut Call) {
 }
 
 /// Where the answer to a message goes to, and by which connection, as [`read`] has read it.
-pub fn origin(call: &Call) -> Result<(String, std::sync::Arc<Client>), Error> {
+pub fn origin(call: &Call) -> Result<(String, Arc<Client>), Error> {
     let (Value::String(_), Value::Handle(client)) = (call.argument(1), call.argument(2)) else {
         let text = "a message that wants an answer is wanted as first argument: one with a reply; write a colon";
         return Err(Error::new(Code::BadArgument, text));
@@ -99,3 +124,79 @@ impl Function for Respond {
         Ok(Value::Boolean(true))
     }
 }
+
+/// Sends an acknowledgement; waits for it to be handed to the connection, and `sync` for the server's word that it has it.
+fn acknowledge(call: &Call, text: String, limit: Duration, sync: bool) -> Result<Value, Error> {
+    let (subject, client) = origin(call)?;
+    let session = client.connection()?.session().clone();
+    let question = Question { subject, headers: Vec::new(), payload: text.into() };
+    let deadline = Instant::now() + limit;
+    let promise = process::promise(limit, async move {
+        if sync {
+            session.request(question, deadline).await?;
+        } else {
+            session.send(question, deadline).await?;
+        }
+        Ok(Value::Boolean(true))
+    })?;
+    Ok(Value::Handle(promise))
+}
+
+/// A method that acknowledges in one way or another.
+macro_rules! acknowledgement {
+    ($(#[$doc:meta])* $type:ident, $name:literal, |$call:ident| $work:expr) => {
+        $(#[$doc])*
+        struct $type;
+
+        impl Function for $type {
+            const NAME: &'static CStr = $name;
+            const WAITS: bool = true;
+
+            unsafe fn read(state: *mut lua_State, call: &mut Call) {
+                // SAFETY: as the trait says.
+                unsafe { read(state, call) }
+            }
+
+            fn work($call: &mut Call) -> Result<Value, Error> {
+                $work
+            }
+        }
+    };
+}
+
+acknowledgement!(
+    /// `message:ack()`.
+    Ack, c"ack", |call| acknowledge(call, "+ACK".to_owned(), ACK_WAIT, false)
+);
+acknowledgement!(
+    /// `message:nak(delay_ms)`.
+    Nak, c"nak", |call| {
+        let delay = arguments::limit(call.argument(3), 0)?;
+        let text = match delay.as_nanos() {
+            0 => "-NAK".to_owned(),
+            nanos => format!("-NAK {{\"delay\": {nanos}}}"),
+        };
+        acknowledge(call, text, ACK_WAIT, false)
+    }
+);
+acknowledgement!(
+    /// `message:in_progress()`.
+    InProgress, c"in_progress", |call| acknowledge(call, "+WPI".to_owned(), ACK_WAIT, false)
+);
+acknowledgement!(
+    /// `message:term(reason)`.
+    Term, c"term", |call| {
+        let text = match call.argument(3) {
+            Value::Nil => "+TERM".to_owned(),
+            reason => format!("+TERM {}", arguments::text(reason, "reason")?),
+        };
+        acknowledge(call, text, ACK_WAIT, false)
+    }
+);
+acknowledgement!(
+    /// `message:ack_sync(timeout_ms)`.
+    AckSync, c"ack_sync", |call| {
+        let limit = arguments::limit(call.argument(3), arguments::WAIT)?;
+        acknowledge(call, "+ACK".to_owned(), limit, true)
+    }
+);
