@@ -133,7 +133,7 @@ impl Function for RoundTrip {
         let deadline = Instant::now() + limit;
         let promise = process::promise(limit, async move {
             let took = connection.session().round_trip(deadline).await?;
-            Ok(Value::Number(took.as_secs_f64() * 1000.0))
+            Ok(Value::record([("milliseconds", Value::Number(took.as_secs_f64() * 1000.0))]))
         })?;
         Ok(Value::Handle(promise))
     }

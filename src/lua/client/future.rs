@@ -17,7 +17,7 @@ pub const METHODS: &[Entry] =
     &[Entry::of::<Wait>(), Entry::of::<Done>(), Entry::of::<Outcome>(), Entry::of::<Cancel>()];
 
 /// What scripts do with a poller.
-pub const POLLER: &[Entry] = &[Entry::of::<Add>(), Entry::of::<Poll>(), Entry::of::<Count>()];
+pub const POLLER: &[Entry] = &[Entry::of::<Add>(), Entry::of::<Poll>(), Entry::of::<PollerStatus>()];
 
 /// How many futures one `wait` of a poller tells of.
 const MAX_TOLD: usize = 1000;
@@ -68,7 +68,8 @@ impl Function for Done {
     const NAME: &'static CStr = c"done";
 
     fn work(call: &mut Call) -> Result<Value, Error> {
-        Ok(future(call.argument(1), "first")?.is_done().into())
+        // Never `false`: what is no success is a failure with its reason, as everywhere.
+        if future(call.argument(1), "first")?.is_done() { Ok(Value::Boolean(true)) } else { Err(late()) }
     }
 }
 
@@ -90,7 +91,8 @@ impl Function for Cancel {
     const NAME: &'static CStr = c"cancel";
 
     fn work(call: &mut Call) -> Result<Value, Error> {
-        Ok(future(call.argument(1), "first")?.cancel().into())
+        future(call.argument(1), "first")?.cancel();
+        Ok(Value::Boolean(true))
     }
 }
 
@@ -145,14 +147,15 @@ impl Function for Poll {
     }
 }
 
-/// `poller:count()`.
-struct Count;
+/// `poller:status()`.
+struct PollerStatus;
 
-impl Function for Count {
-    const NAME: &'static CStr = c"count";
+impl Function for PollerStatus {
+    const NAME: &'static CStr = c"status";
 
     fn work(call: &mut Call) -> Result<Value, Error> {
-        Ok(u64::try_from(poller(call)?.len()).unwrap_or(u64::MAX).into())
+        let watched = u64::try_from(poller(call)?.len()).unwrap_or(u64::MAX);
+        Ok(Value::record([("watched", watched.into())]))
     }
 }
 
