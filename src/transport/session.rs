@@ -2,7 +2,7 @@
 //!
 //! A link ends with its connection, and so does what is under way on it. What lasts - a subscription - goes over to the next.
 
-use super::link::Link;
+use super::link::{ASK_WHO, Link, OVERHEARD};
 use super::received::Received;
 use super::signals::Signals;
 use crate::error::{Code, Error};
@@ -21,6 +21,8 @@ use tokio::sync::watch;
 pub(super) struct Live {
     pub client: Client,
     pub signals: Arc<Signals>,
+    /// Whether the server keeps from us what we publish.
+    no_echo: bool,
     /// Tells one connection from the next.
     number: u64,
 }
@@ -99,7 +101,8 @@ impl Session {
     pub fn attach(&self, link: &Link) {
         self.live.send_modify(|live| {
             let number = live.as_ref().map_or(1, |live| live.number.wrapping_add(1));
-            *live = Some(Live { client: link.client.clone(), signals: link.signals.clone(), number });
+            let (client, signals) = (link.client.clone(), link.signals.clone());
+            *live = Some(Live { client, signals, no_echo: link.no_echo, number });
         });
     }
 
@@ -232,7 +235,14 @@ impl Session {
         self.with(deadline, &inbox.clone(), |live| async move {
             let mut echo = live.client.subscribe(inbox.clone()).await.map_err(|_| lost())?;
             let since = Instant::now();
-            live.client.publish(inbox, Bytes::new()).await.map_err(|_| lost())?;
+            // Without an echo the server says that nobody else has subscribed. It does not where somebody hears all there is.
+            live.client.publish_with_reply(inbox.clone(), inbox.clone(), Bytes::new()).await.map_err(|_| lost())?;
+            if live.no_echo {
+                if let Ok(answer) = tokio::time::timeout(OVERHEARD, echo.next()).await {
+                    return answer.map(|_| since.elapsed()).ok_or_else(lost);
+                }
+                live.client.publish_with_reply(ASK_WHO, inbox, Bytes::new()).await.map_err(|_| lost())?;
+            }
             echo.next().await.map(|_| since.elapsed()).ok_or_else(lost)
         })
         .await
