@@ -5,6 +5,7 @@
 use super::link::{ASK_WHO, Link, OVERHEARD};
 use super::received::Received;
 use super::signals::Signals;
+use super::subscription::Subscription;
 use crate::error::{Code, Error};
 use crate::message::Message;
 use async_nats::client::{PublishErrorKind, RequestErrorKind};
@@ -24,7 +25,7 @@ pub(super) struct Live {
     /// Whether the server keeps from us what we publish.
     no_echo: bool,
     /// Tells one connection from the next.
-    number: u64,
+    pub number: u64,
 }
 
 impl Live {
@@ -221,6 +222,20 @@ impl Session {
                 until = deadline.min(Instant::now() + enough.stall);
             }
             Ok(found)
+        })
+        .await
+    }
+
+    /// Waits until the connection has these subscriptions; those that have ended aside.
+    ///
+    /// # Errors
+    /// `timeout`, `disconnected`.
+    pub async fn take_up(&self, subscriptions: &[Arc<Subscription>], deadline: Instant) -> Result<(), Error> {
+        self.with(deadline, "the subscriptions", |live| async move {
+            for subscription in subscriptions {
+                subscription.is_taken(&live).await;
+            }
+            Ok(())
         })
         .await
     }
