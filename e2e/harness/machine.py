@@ -48,8 +48,10 @@ def wait_until(condition, what, timeout=30.0, pause=0.02):
 
 
 def free_ports(count):
-    """Ports on loopback that nobody listens on. All are held at once, so that they differ. They are below those that the
-    system gives out to clients, so that none of these takes one before its server does."""
+    """Ports on loopback that nobody listens on. All are held at once, so that they differ.
+
+    They are below those that the system gives out to clients, so that none of these takes one before its server does.
+    """
     sockets = []
     while len(sockets) < count:
         one = socket.socket()
