@@ -152,11 +152,16 @@ class Machine:
             raise RuntimeError(f"{' '.join(map(str, argv))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def spawn(self, name, *argv, user=None, env=None):
-        """Starts a server in the machine, with its output in log/<name>.out."""
+    def spawn(self, name, *argv, user=None, env=None, network=None):
+        """Starts a server in the machine, with its output in log/<name>.out.
+
+        `network` is the name of a network namespace, if it is to have one of its own.
+        """
         log = self.directory / "log" / f"{name}.out"
         with log.open("ab") as output:
             command = self._command(argv, user, env)
+            if network:
+                command = ["nsenter", f"--net=/run/netns/{network}", "--", *command]
             popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
