@@ -18,6 +18,7 @@ from harness.raw_client import RawClient  # noqa: E402
 
 def pytest_addoption(parser):
     parser.addoption("--release", choices=RELEASES, default="18.2", help="the Ceph release to run with")
+    parser.addoption("--soak", action="store_true", help="the tests of faults in their long forms")
     parser.addoption("--record-parity", metavar="DIRECTORY", help="where test_native_parity.py writes its results")
 
 
@@ -33,6 +34,12 @@ def pytest_report_header(config):
 def release(request):
     """The Ceph release under test."""
     return request.config.getoption("--release")
+
+
+@pytest.fixture(scope="session")
+def soak(request):
+    """Whether the long forms are wanted (make soak)."""
+    return request.config.getoption("--soak")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from .cluster import RELEASES, Cluster
 from .consumer import Consumer
 from .endpoint import Endpoint
 from .machine import Machine, private_mounts, wait_until
+from .networks import Networks
 
 __all__ = [
     "RELEASES",
@@ -14,6 +15,7 @@ __all__ = [
     "Consumer",
     "Endpoint",
     "Machine",
+    "Networks",
     "private_mounts",
     "wait_until",
 ]

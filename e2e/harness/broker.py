@@ -11,16 +11,18 @@ from .machine import free_ports, wait_until
 class Broker:
     """nats-server on loopback; restarts on the same port with the same store."""
 
-    def __init__(self, machine, name="nats", jetstream=False, config=""):
+    def __init__(self, machine, name="nats", jetstream=False, config="", host="127.0.0.1", network=None):
         self._machine = machine
+        self._network = network
         self.name = name
+        self.host = host
         self.port, self._monitor = free_ports(2)
-        self.url = f"nats://127.0.0.1:{self.port}"
+        self.url = f"nats://{host}:{self.port}"
         self.process = None
         lines = [
             f"server_name: {name}",
-            f'listen: "127.0.0.1:{self.port}"',
-            f'http: "127.0.0.1:{self._monitor}"',
+            f'listen: "{host}:{self.port}"',
+            f'http: "{host}:{self._monitor}"',
             f'jetstream {{ store_dir: "/nats/{name}" }}' if jetstream else "",
             config,
         ]
@@ -31,9 +33,16 @@ class Broker:
         self.launch()
         return self.wait_until_up()
 
+    def rejoin(self):
+        """Starts a server of a cluster again: it answers, but may still lack what the others have meanwhile."""
+        self.launch()
+        wait_until(self._answers, "nats-server to answer", timeout=60)
+
     def launch(self):
         """Starts it and does not wait: a server of a cluster is not well before there are others."""
-        self.process = self._machine.spawn(self.name, "nats-server", "-c", f"/nats/{self.name}.conf")
+        self.process = self._machine.spawn(
+            self.name, "nats-server", "-c", f"/nats/{self.name}.conf", network=self._network
+        )
 
     def wait_until_up(self):
         wait_until(self._is_up, "nats-server to answer", timeout=60)
@@ -44,6 +53,12 @@ class Broker:
             raise RuntimeError(f"nats-server has ended:\n{self.process.log.read_text()[-2000:]}")
         try:
             return self.monitor("healthz")["status"] == "ok"
+        except OSError:
+            return False
+
+    def _answers(self):
+        try:
+            return bool(self.monitor("varz"))
         except OSError:
             return False
 
@@ -65,7 +80,7 @@ class Broker:
 
     def monitor(self, page):
         """A page of the monitoring endpoint."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._monitor}/{page}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.host}:{self._monitor}/{page}", timeout=5) as answer:
             return json.load(answer)
 
     def connections(self, name="rgw_nats/"):
@@ -74,19 +89,26 @@ class Broker:
 
 
 class BrokerCluster:
-    """Three nats-servers that are one cluster, with JetStream."""
+    """Three nats-servers that are one cluster, with JetStream.
 
-    def __init__(self, machine, size=3):
+    They are on loopback, or each in a network namespace of its own.
+    """
+
+    def __init__(self, machine, size=3, networks=None):
+        places = networks.places if networks else [(None, "127.0.0.1", "127.0.0.1")] * size
         ports = free_ports(size)
-        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+        listens = [f"{route}:{port}" for (_, _, route), port in zip(places, ports, strict=True)]
+        routes = ", ".join(f'"nats://{listen}"' for listen in listens)
         self.brokers = [
             Broker(
                 machine,
                 name=f"n{number}",
                 jetstream=True,
-                config=f'cluster {{ name: three, listen: "127.0.0.1:{port}", routes: [{routes}] }}',
+                config=f'cluster {{ name: three, listen: "{listen}", no_advertise: true, routes: [{routes}] }}',
+                host=host,
+                network=network,
             )
-            for number, port in enumerate(ports)
+            for number, ((network, host, _), listen) in enumerate(zip(places, listens, strict=True))
         ]
 
     @property

@@ -2,7 +2,9 @@
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+
+from .machine import wait_until
 
 
 def put_many(cluster, count, clients, prefix="k"):
@@ -31,3 +33,77 @@ def keys_of(events):
 
 def each_once(count, prefix="k"):
     return Counter(f"{prefix}{number}" for number in range(count))
+
+
+def patiently(work):
+    """What `work` returns, when the cluster is of one mind again."""
+    found, problems = [], []
+
+    def attempt():
+        try:
+            found.append(work())
+        except Exception as problem:
+            problems.append(repr(problem))
+            return False
+        return True
+
+    try:
+        wait_until(attempt, "the cluster to answer", timeout=60, pause=0.2)
+    except TimeoutError as late:
+        raise TimeoutError(f"{late}; the last problem: {problems[-1]}") from late
+    return found[-1]
+
+
+class Writers:
+    """Clients that write their objects anew again and again, as long as the block lasts or until they are stopped."""
+
+    def __init__(self, cluster, clients=4, objects=10, pause=0.005, count=None):
+        self._counts = [0] * clients
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._write, args=(cluster, client, objects, pause, count))
+            for client in range(clients)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _write(self, cluster, client, objects, pause, count):
+        s3 = cluster.s3()
+        while not self._stop.is_set() and self._counts[client] != count:
+            number = self._counts[client]
+            # The size tells which version of the object it is.
+            s3.put_object(Bucket="bkt", Key=f"c{client}-{number % objects}", Body=b"x" * number)
+            self._counts[client] += 1
+            time.sleep(pause)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def are_busy(self):
+        return any(thread.is_alive() for thread in self._threads)
+
+    def stop(self):
+        """Ends them; returns how many objects were written."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        return sum(self._counts)
+
+    @staticmethod
+    def check(consumer, stream, total, timeout=90):
+        """That the stream has each of so many events once, and those of each object in order."""
+        count = lambda: patiently(lambda: consumer.stream_count(stream))  # noqa: E731
+        wait_until(lambda: count() >= total, f"{total} events", timeout=timeout, pause=0.2)
+        time.sleep(1)
+        events = patiently(lambda: consumer.stream_events(stream))
+        assert len(events) == total
+        assert len({event.headers["Nats-Msg-Id"] for event in events}) == total
+        versions = defaultdict(list)
+        for event in events:
+            versions[event.key].append(event.record["s3"]["object"]["size"])
+        for key, sizes in versions.items():
+            assert sizes == sorted(sizes), f"{key} came out of order: {sizes}"

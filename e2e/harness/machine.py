@@ -48,8 +48,10 @@ def wait_until(condition, what, timeout=30.0, pause=0.02):
 
 
 def free_ports(count):
-    """Ports on loopback that nobody listens on. All are held at once, so that they differ. They are below those that the
-    system gives out to clients, so that none of these takes one before its server does."""
+    """Ports on loopback that nobody listens on. All are held at once, so that they differ.
+
+    They are below those that the system gives out to clients, so that none of these takes one before its server does.
+    """
     sockets = []
     while len(sockets) < count:
         one = socket.socket()
@@ -150,11 +152,16 @@ class Machine:
             raise RuntimeError(f"{' '.join(map(str, argv))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def spawn(self, name, *argv, user=None, env=None):
-        """Starts a server in the machine, with its output in log/<name>.out."""
+    def spawn(self, name, *argv, user=None, env=None, network=None):
+        """Starts a server in the machine, with its output in log/<name>.out.
+
+        `network` is the name of a network namespace, if it is to have one of its own.
+        """
         log = self.directory / "log" / f"{name}.out"
         with log.open("ab") as output:
             command = self._command(argv, user, env)
+            if network:
+                command = ["nsenter", f"--net=/run/netns/{network}", "--", *command]
             popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
