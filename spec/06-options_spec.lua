@@ -270,7 +270,7 @@ describe("the option", function()
         fails("timeout", own:next(0))
         assert.is_true(echoing:publish("a.x", "from another"))
         assert.equal("from another", own:next(5000).payload)
-        assert.is_number(connection:rtt(5000))
+        assert.is_number(connection:rtt(5000).milliseconds)
         fails("no_responders", connection:request("nobody", "", { timeout_ms = 5000 }))
       end)
     end

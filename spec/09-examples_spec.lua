@@ -1,10 +1,10 @@
--- The examples of the docs: the scripts in docs/api.md that begin with "-- runs", the files in docs/configuration.md.
+-- The examples of the docs: the scripts that begin with "-- runs", the files in docs/configuration.md.
 local helpers = require("helpers")
 local nats = require("rgw_nats")
 local Reference = require("reference")
 local wait_until = helpers.wait_until
 
-local api, configuration = Reference.new("docs/api.md"), Reference.new("docs/configuration.md")
+local configuration = Reference.new("docs/configuration.md")
 local URL = "nats://127.0.0.1:4222"
 
 local function request(id)
@@ -19,51 +19,54 @@ local function line_of(page, block)
   return select(2, page.text:sub(1, page.text:find(block, 1, true)):gsub("\n", ""))
 end
 
-describe("an example of docs/api.md", function()
-  local server, subscriber
-  setup(function()
-    server = helpers.server()
-    subscriber = server:subscribe(">")
+for _, path in ipairs({ "docs/api.md", "docs/client.md", "docs/async.md" }) do
+  describe("an example of " .. path, function()
+    local page = Reference.new(path)
+    local server, subscriber
+    setup(function()
+      server = helpers.server()
+      subscriber = server:subscribe(">")
+    end)
+    teardown(helpers.stop)
+
+    -- Waits for a message with this subject, and returns it.
+    local function published(subject)
+      while true do
+        local message = assert(subscriber:next(), "nothing was published to " .. subject)
+        if message.subject == subject then return message end
+      end
+    end
+
+    for block in page:blocks("lua") do
+      local line = line_of(page, block)
+      -- The others say how a function is called.
+      if block:find("^%-%- runs") then
+        it("runs: the one in line " .. line, function()
+          local log = {}
+          local environment = setmetatable({
+            Request = request("script in line " .. line),
+            RGWDebugLog = function(text) log[#log + 1] = text end,
+          }, { __index = _G })
+          local script = block:gsub(URL, server:url())
+          assert(load(script, "=" .. path, "t", environment))()
+          local subject = block:match("^%-%- runs, and publishes to (%S+)\n")
+          if subject then
+            published(subject)
+            assert.same({}, log)
+          else
+            assert.matches("^%-%- runs\n", block)
+          end
+        end)
+      end
+    end
+
+    it("is there for each function", function()
+      for heading in page.text:gmatch("\n### `([%w_:.]+%(.-)`\n") do
+        assert.matches("```lua\n-- runs", page:section("`" .. heading .. "`", "###"), 1, true, heading)
+      end
+    end)
   end)
-  teardown(helpers.stop)
-
-  -- Waits for a message with this subject, and returns it.
-  local function published(subject)
-    while true do
-      local message = assert(subscriber:next(), "nothing was published to " .. subject)
-      if message.subject == subject then return message end
-    end
-  end
-
-  for block in api:blocks("lua") do
-    local line = line_of(api, block)
-    -- The others say how a function is called.
-    if block:find("^%-%- runs") then
-      it("runs: the one in line " .. line, function()
-        local log = {}
-        local environment = setmetatable({
-          Request = request("script in line " .. line),
-          RGWDebugLog = function(text) log[#log + 1] = text end,
-        }, { __index = _G })
-        local script = block:gsub(URL, server:url())
-        assert(load(script, "=docs/api.md", "t", environment))()
-        local subject = block:match("^%-%- runs, and publishes to (%S+)\n")
-        if subject then
-          published(subject)
-          assert.same({}, log)
-        else
-          assert.matches("^%-%- runs\n", block)
-        end
-      end)
-    end
-  end
-
-  it("is there for each function", function()
-    for name, text in api.text:gmatch("\n### `([%w_:]+)%(.-`\n(.-)\n%*%*Since") do
-      assert.matches("```lua\n-- runs", text, 1, true, name)
-    end
-  end)
-end)
+end
 
 describe("a file in docs/configuration.md", function()
   local server, subscriber

@@ -239,20 +239,19 @@ function Task:result()
   return unpack(self.results, 1, self.results.n)
 end
 
----Whether a task has ended.
----@return boolean? done, string? message, string? code
+---`true` if a task has ended; fails with `timeout` if it has not, as a future's `done` does.
+---@return true? done, string? message, string? code
 function Task:done()
   if not is_task(self) then return fail("bad_argument", "a task is wanted as first argument; write a colon") end
-  return self.results ~= nil
+  if not self.results then return fail("timeout", "this task has not ended yet") end
+  return true
 end
 
----Cancels a task: what it waits for, and each further call that would wait, fails with `cancelled`. Says whether it had
----not ended.
----@return boolean? cancelled, string? message, string? code
+---Cancels a task that has not ended: what it waits for, and each further call that would wait, fails with `cancelled`.
+---@return true? ok, string? message, string? code
 function Task:cancel()
   if not is_task(self) then return fail("bad_argument", "a task is wanted as first argument; write a colon") end
-  if self.results then return false end
-  if self.cancelled then return true end
+  if self.results or self.cancelled then return true end
   self.cancelled = true
   if self.future then
     self.future:cancel()
