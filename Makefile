@@ -71,7 +71,12 @@ spec: rock ## busted on the installed rock, with a real nats-server
 .PHONY: e2e
 e2e: rock ## end to end on one release (CEPH=…)
 	venv=$$(e2e/setup.sh $(CEPH))
-	exec $$venv/bin/python -m pytest e2e --release $(CEPH) $(ARGS)
+	exec $$venv/bin/python -m pytest e2e --ignore=e2e/soak --release $(CEPH) $(ARGS)
+
+.PHONY: soak
+soak: rock ## the long forms of faults, and those of clusters of brokers
+	venv=$$(e2e/setup.sh $(CEPH))
+	exec $$venv/bin/python -m pytest e2e/faults e2e/soak --soak --release $(CEPH) $(ARGS)
 
 .PHONY: e2e-all
 e2e-all: ## end to end on all three releases
