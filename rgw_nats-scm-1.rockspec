@@ -28,6 +28,9 @@ build = {
     },
     -- A line for each file in lua/.
     lua = {
+      ["rgw_nats.async"] = "lua/rgw_nats/async.lua",
+      ["rgw_nats.async.check"] = "lua/rgw_nats/async/check.lua",
+      ["rgw_nats.async.tasks"] = "lua/rgw_nats/async/tasks.lua",
       ["rgw_nats.emulator"] = "lua/rgw_nats/emulator.lua",
       ["rgw_nats.emulator.fields"] = "lua/rgw_nats/emulator/fields.lua",
       ["rgw_nats.emulator.maps"] = "lua/rgw_nats/emulator/maps.lua",

@@ -149,6 +149,7 @@ describe("connect()", function()
     server:wait_for_connections(name, 1)
     for number, option in ipairs({
       "max_pending", "max_pending_bytes", "connect_timeout_ms", "ack_timeout_ms", "idle_timeout_ms", "exit_timeout_ms",
+      "reconnect_wait_ms", "max_reconnect_wait_ms", "ping_interval_ms",
     }) do
       assert(nats.connect(server:url(), { name = name, [option] = 2000 + number }))
       server:wait_for_connections(name, 1 + number)

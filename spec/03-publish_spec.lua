@@ -53,7 +53,7 @@ describe("publish()", function()
     for _, headers in ipairs({
       "text", 1, true, { "value" }, { [""] = "x" }, { ["a b"] = "x" }, { ["a:b"] = "x" }, { ["a\r\nb"] = "x" },
       { ["ä"] = "x" }, { a = 1 }, { a = true }, { a = {} }, { a = "b\nc" }, { a = "b\rc" }, { a = "b\0c" },
-      { a = "\255" },
+      { a = "\255" }, { a = { 1 } }, { a = { "x", "b\nc" } }, { a = { "x", {} } }, { a = { x = "y" } },
     }) do
       fails("bad_argument", connection:publish("a.b", "payload", headers))
     end

@@ -1,6 +1,7 @@
 -- The effect of each option of connect(). What has an upper or lower bound is in 07-docs_spec.lua.
 local helpers = require("helpers")
 local nats = require("rgw_nats")
+local socket = require("socket")
 local fails, wait_until = helpers.fails, helpers.wait_until
 
 
@@ -177,6 +178,123 @@ describe("the option", function()
       server:wait_for_connections(name, 1)
       assert.is_true(connection:close())
       server:wait_for_connections(name, 0, 1)
+    end)
+  end)
+
+  describe("inbox_prefix", function()
+    it("is where answers and confirmations come to", function()
+      local limited = helpers.server([[authorization { users: [ { user: "gateway", password: "x", permissions: {
+        publish: ["a", "OWN.in.>"], subscribe: ["OWN.in.>"] } } ] }]])
+      local function status(options)
+        options.auth, options.allow_cleartext_secrets = { user = "gateway", password = "x" }, true
+        local connection = assert(nats.connect(limited:url(), options))
+        assert.is_true(connection:publish("a", "b"))
+        wait_until(function() return connection:status().delivered == 1 end, "the delivery")
+        return connection:status(), connection
+      end
+      assert.matches("Permissions Violation", status({ name = "usual" }).last_error)
+      local own, connection = status({ inbox_prefix = "OWN.in" })
+      assert.equal("", own.last_error)
+      assert.is_true(connection:flush(5000))
+      fails("no_responders", connection:request("a", "", { timeout_ms = 5000 }))
+      for _, wrong in ipairs({ "", "a.", ".a", "a..b", "*", "a.>", "a b", "a\n" }) do
+        fails("bad_config", nats.connect(limited:url(), { inbox_prefix = wrong }))
+      end
+    end)
+  end)
+
+  describe("reconnect_wait_ms", function()
+    it("is how long attempts to connect are apart, up to max_reconnect_wait_ms", function()
+      -- How many attempts a listener who says nothing gets within a second.
+      local function attempts(options)
+        local listener, port = helpers.listener()
+        listener:settimeout(0.01)
+        options.exit_timeout_ms = 0
+        local connection = assert(nats.connect("127.0.0.1:" .. port, options))
+        local count, stop = 0, socket.gettime() + 1
+        repeat
+          local client = listener:accept()
+          if client then
+            count = count + 1
+            client:close()
+          end
+        until socket.gettime() > stop
+        listener:close()
+        connection:close()
+        return count
+      end
+      assert.is_true(attempts({ reconnect_wait_ms = 1, max_reconnect_wait_ms = 20 }) > 20)
+      assert.is_true(attempts({ reconnect_wait_ms = 400 }) <= 4)
+      assert.is_true(attempts({ reconnect_wait_ms = 1, max_reconnect_wait_ms = 3600000 }) <= 12)
+    end)
+  end)
+
+  describe("ping_interval_ms", function()
+    it("is how soon a server that stands still is noticed", function()
+      local paused = helpers.server()
+      local connection = assert(nats.connect(paused:url(), { ping_interval_ms = 100, exit_timeout_ms = 0 }))
+      local patient = assert(nats.connect(paused:url(), { ping_interval_ms = 60000, exit_timeout_ms = 0 }))
+      wait_until(function() return connection:status().connected and patient:status().connected end, "connections")
+      paused:pause()
+      wait_until(function() return not connection:status().connected end, "the end of a connection", 3)
+      assert.is_true(patient:status().connected)
+      paused:resume()
+      wait_until(function() return connection:status().connected end, "another connection")
+      assert.equal(1, patient:status().connects)
+    end)
+  end)
+
+  describe("no_echo", function()
+    -- The servers that are here: of each release one.
+    local programs = { "/usr/sbin/nats-server" }
+    local listed = io.popen("ls -d /var/cache/rgw_nats/rootfs/*/usr/sbin/nats-server 2> /dev/null")
+    for program in listed:lines() do programs[#programs + 1] = program end
+    listed:close()
+
+    for _, program in ipairs(programs) do
+      it("keeps from the connection what it publishes, and all is confirmed: " .. program, function()
+        local quiet = helpers.server("", program)
+        local subscriber = quiet:subscribe("a.>")
+        local connection = assert(nats.connect(quiet:url(), { no_echo = true }))
+        local echoing = assert(nats.connect(quiet:url(), { name = "echoing" }))
+        local own, others = assert(connection:subscribe("a.*")), assert(echoing:subscribe("a.*"))
+        assert.is_true(connection:flush(5000) and echoing:flush(5000))
+        for n = 1, 1000 do assert.is_true(connection:publish("a." .. n, tostring(n))) end
+        assert.is_true(connection:flush(5000))
+        local status = connection:status()
+        assert.same({ 1000, 0, "" }, { status.delivered, status.pending, status.last_error })
+        for n = 1, 1000 do
+          assert.equal(tostring(n), subscriber:next().payload)
+          assert.equal(tostring(n), others:next(5000).payload)
+        end
+        fails("timeout", own:next(0))
+        assert.is_true(echoing:publish("a.x", "from another"))
+        assert.equal("from another", own:next(5000).payload)
+        assert.is_number(connection:rtt(5000))
+        fails("no_responders", connection:request("nobody", "", { timeout_ms = 5000 }))
+      end)
+    end
+
+    it("confirms nothing while the server stands still, and all where somebody hears everything", function()
+      local quiet = helpers.server()
+      local connection = assert(nats.connect(quiet:url(), { no_echo = true, ack_timeout_ms = 1000 }))
+      assert.is_true(connection:flush(5000))
+      quiet:pause()
+      assert.is_true(connection:publish("a", "b"))
+      fails("timeout", connection:flush(600))
+      assert.equal(0, connection:status().delivered)
+      quiet:resume()
+      assert.is_true(connection:flush(5000))
+      local modern = helpers.server("", (assert(helpers.nats_server(2, 10), "no nats-server 2.10 is here")))
+      local overhearing = modern:subscribe(">")
+      local overheard = assert(nats.connect(modern:url(), { no_echo = true }))
+      for n = 1, 10 do
+        assert.is_true(overheard:publish("a", tostring(n)))
+        assert.is_true(overheard:flush(5000))
+      end
+      assert.equal(10, overheard:status().delivered)
+      assert.equal("", overheard:status().last_error)
+      overhearing:close()
     end)
   end)
 

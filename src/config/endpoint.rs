@@ -129,6 +129,17 @@ pub struct Endpoint {
     pub tls: Option<Tls>,
     /// The name of the connection, as the server's monitoring shows it. Default: `rgw_nats/<version>`.
     pub name: String,
+    /// What the inboxes of this connection begin with. Default: `_INBOX`.
+    pub inbox_prefix: String,
+    /// Whether the server keeps from this connection what it has published itself. Default: no.
+    pub no_echo: bool,
+    /// How often the server is asked for a sign of life, in milliseconds; the third unanswered one ends the connection. Default
+    /// 10,000: a broker that has vanished is noticed in 30 s, where TCP alone takes a quarter of an hour.
+    pub ping_interval_ms: u64,
+    /// The first wait before a further attempt to connect, once all servers had their turn, in milliseconds. Default 50.
+    pub reconnect_wait_ms: u64,
+    /// The longest such wait, in milliseconds; each is twice as long as the one before. Default 4,000.
+    pub max_reconnect_wait_ms: u64,
     /// How many messages may wait for this endpoint, those in flight included. Default 100,000.
     pub max_pending: u64,
     /// How many bytes of messages may wait for this endpoint. Default 67,108,864.
@@ -178,6 +189,11 @@ impl Endpoint {
             auth,
             tls,
             name,
+            inbox_prefix: inbox_prefix(fields),
+            no_echo: fields.boolean("no_echo", false),
+            ping_interval_ms: fields.integer("ping_interval_ms", 100..=3_600_000, 10_000),
+            reconnect_wait_ms: fields.integer("reconnect_wait_ms", 1..=60_000, 50),
+            max_reconnect_wait_ms: fields.integer("max_reconnect_wait_ms", 1..=3_600_000, 4_000),
             max_pending: fields.integer("max_pending", 1..=10_000_000, 100_000),
             max_pending_bytes: fields.integer("max_pending_bytes", 1024..=1 << 36, 64 << 20),
             connect_timeout_ms: fields.integer("connect_timeout_ms", 10..=300_000, 5_000),
@@ -269,6 +285,16 @@ fn read_servers(value: Option<&Value>, fields: &mut Fields<'_>) -> Vec<Server> {
         fields.problem("url", "can't list ws:// and wss:// servers with nats:// and tls:// ones");
     }
     servers
+}
+
+/// The beginning of a subject: tokens, none of them a wildcard.
+fn inbox_prefix(fields: &mut Fields<'_>) -> String {
+    let prefix = fields.text("inbox_prefix", 100).unwrap_or("_INBOX").to_owned();
+    let legal = |c: char| !c.is_whitespace() && !c.is_control() && c != '*' && c != '>';
+    if prefix.split('.').any(str::is_empty) || !prefix.chars().all(legal) {
+        fields.problem("inbox_prefix", "must be tokens with dots between: no white space, no * and no >");
+    }
+    prefix
 }
 
 /// The name of a stream; which letters it can have is JetStream's rule.

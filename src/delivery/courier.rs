@@ -2,7 +2,7 @@
 
 use super::Connection;
 use super::queue::{BATCH, Entry};
-use crate::config::Server;
+use crate::config::{Endpoint, Server};
 use crate::error::{Code, Error};
 use crate::message::Message;
 use crate::transport::{Interrupted, Link, Observer, Outcome, Streams};
@@ -12,10 +12,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// The first wait before a further attempt to connect; each one after it is twice as long, with half of it by chance.
-const FIRST_DELAY: Duration = Duration::from_millis(50);
-/// The longest wait before a further attempt to connect.
-const LAST_DELAY: Duration = Duration::from_secs(4);
 /// After so many breaks in a row one of the messages is suspected.
 const SUSPICIOUS: usize = 3;
 /// A connection that has held so long was a good one, even if nothing was sent over it.
@@ -169,7 +165,7 @@ impl Route {
         loop {
             // All servers have their turn before there is a wait.
             let rounds = self.failures.checked_div(self.servers.len()).unwrap_or_default();
-            tokio::time::sleep(delay(rounds)).await;
+            tokio::time::sleep(delay(connection.endpoint(), rounds)).await;
             let place = self.next.checked_rem(self.servers.len()).unwrap_or_default();
             self.next = place.saturating_add(1);
             self.failures = self.failures.saturating_add(1);
@@ -224,11 +220,13 @@ impl Route {
     }
 }
 
-/// The wait before an attempt to connect, after so many rounds of failures.
-fn delay(rounds: usize) -> Duration {
+/// The wait before an attempt to connect, after so many rounds of failures: twice as long each time, with half of it by chance.
+fn delay(endpoint: &Endpoint, rounds: usize) -> Duration {
     let Some(doublings) = rounds.checked_sub(1) else { return Duration::ZERO };
-    let doublings = u32::try_from(doublings.min(16)).unwrap_or(16);
-    let full = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(doublings)).min(LAST_DELAY);
+    let doublings = u32::try_from(doublings.min(32)).unwrap_or(32);
+    let first = Duration::from_millis(endpoint.reconnect_wait_ms);
+    let last = Duration::from_millis(endpoint.max_reconnect_wait_ms).max(first);
+    let full = first.saturating_mul(2_u32.saturating_pow(doublings)).min(last);
     // Many gateways lose the same broker at the same moment; chance keeps them from coming back in step.
     let chance = u32::try_from(RandomState::new().hash_one(rounds) % 1000).unwrap_or_default();
     full / 2 + full.saturating_mul(chance) / 2000
@@ -237,16 +235,37 @@ fn delay(rounds: usize) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
+
+    fn endpoint(options: Value) -> Endpoint {
+        Endpoint::from_arguments(&"nats://a".into(), &options).unwrap()
+    }
 
     #[test]
     fn waits_grow_to_four_seconds_and_differ() {
-        assert_eq!(delay(0), Duration::ZERO);
+        let endpoint = endpoint(Value::Nil);
+        assert_eq!(delay(&endpoint, 0), Duration::ZERO);
         for rounds in 1..200 {
-            let wait = delay(rounds);
-            assert!(wait >= FIRST_DELAY / 2 && wait <= LAST_DELAY, "{rounds}: {wait:?}");
+            let wait = delay(&endpoint, rounds);
+            assert!(wait >= Duration::from_millis(25) && wait <= Duration::from_secs(4), "{rounds}: {wait:?}");
         }
-        assert!(delay(20) >= LAST_DELAY / 2);
-        let waits: std::collections::HashSet<Duration> = (0..50).map(|_| delay(20)).collect();
+        assert!(delay(&endpoint, 1) <= Duration::from_millis(50));
+        assert!(delay(&endpoint, 20) >= Duration::from_secs(2));
+        let waits: std::collections::HashSet<Duration> = (0..50).map(|_| delay(&endpoint, 20)).collect();
         assert!(waits.len() > 5);
+    }
+
+    #[test]
+    fn waits_are_as_the_endpoint_wants_them() {
+        let given = |first, last| {
+            let number = Value::Integer;
+            endpoint(Value::record([("reconnect_wait_ms", number(first)), ("max_reconnect_wait_ms", number(last))]))
+        };
+        for rounds in 1..100 {
+            let wait = delay(&given(1000, 1), rounds);
+            assert!(wait >= Duration::from_millis(500) && wait <= Duration::from_secs(1), "{rounds}: {wait:?}");
+            assert!(delay(&given(1, 10), rounds) <= Duration::from_millis(10));
+        }
+        assert!(delay(&given(1, 3_600_000), 60) >= Duration::from_secs(1800));
     }
 }

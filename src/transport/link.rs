@@ -2,7 +2,8 @@
 //!
 //! A message counts as delivered when the server has read it. async-nats' `publish` and `flush` tell nothing of that. So
 //! each batch ends with a message to an inbox of our own: NATS keeps the order of a connection, and when that message
-//! comes back, the server has read the whole batch.
+//! comes back, the server has read the whole batch. Where the server is not to send back what we publish (`no_echo`), that
+//! message asks for an answer: nobody has subscribed to its subject but we, and the server says so.
 //!
 //! A link ends with its connection: what async-nats still had in its channel would go out on a new connection, behind a
 //! gap, before the batch that is sent again. async-nats can't be told not to connect again; so the link has no login for a
@@ -24,9 +25,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-/// How often the server is asked for a sign of life; the third unanswered one ends a connection. A broker that has vanished
-/// is noticed in 30 s, where TCP alone takes a quarter of an hour.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a connection is looked at, should async-nats have dropped an event (it keeps 128).
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the last words of a server take to come through, once its connection is gone.
@@ -35,6 +33,10 @@ const LAST_WORDS: Duration = Duration::from_millis(20);
 const VERDICT: Duration = Duration::from_millis(250);
 /// What a mark has as its last token, where the acknowledgement of a message has a number.
 const MARK: &str = "mark";
+/// How long the answer to a mark without an echo takes at most, unless somebody else hears the mark.
+pub(super) const OVERHEARD: Duration = Duration::from_millis(250);
+/// What every server answers (2.10 and newer), should somebody else hear our marks, as who subscribes to `>` does.
+pub(super) const ASK_WHO: &str = "$SYS.REQ.USER.INFO";
 /// The header with the name of the stream that must take a message.
 const EXPECTED: &str = "Nats-Expected-Stream";
 
@@ -90,6 +92,10 @@ pub struct Link {
     pub(super) ack: Ack,
     pub(super) stream: Option<String>,
     pub(super) ensure_stream: Option<EnsureStream>,
+    /// Whether the server keeps from us what we publish.
+    pub(super) no_echo: bool,
+    /// Whether marks go to [`ASK_WHO`]; otherwise to our own inbox.
+    asks_who: bool,
     pub(super) ack_timeout: Duration,
     pub(super) signals: Arc<Signals>,
     pub(super) observer: Weak<dyn Observer>,
@@ -140,6 +146,8 @@ impl Link {
             ack: endpoint.ack,
             stream: endpoint.stream.clone(),
             ensure_stream: endpoint.ensure_stream.clone(),
+            no_echo: endpoint.no_echo,
+            asks_who: false,
             ack_timeout,
             signals,
             observer,
@@ -299,6 +307,10 @@ impl Link {
 
     /// Takes up what came in under the inbox: the acknowledgement of a message, or the number of a mark, which is returned.
     fn take_up(&mut self, echo: &async_nats::Message) -> Option<u64> {
+        if let Some((_, mark)) = echo.subject.rsplit_once('-') {
+            // Whatever the answer to a mark is: the server has read it.
+            return mark.parse().ok();
+        }
         let serial = echo.subject.rsplit_once('.').and_then(|(_, serial)| serial.parse::<u64>().ok());
         let Some(serial) = serial else {
             return <[u8; 8]>::try_from(&echo.payload[..]).ok().map(u64::from_be_bytes);
@@ -320,6 +332,9 @@ impl Link {
 
     /// Waits until the server has read all that was sent; false if the connection was lost before.
     async fn confirm(&mut self) -> bool {
+        // Any mark that is sent from here on does.
+        let first = self.serial.wrapping_add(1);
+        let mut told = tokio::time::Instant::now();
         loop {
             if self.is_lost() {
                 return false;
@@ -334,18 +349,18 @@ impl Link {
             }
             self.serial = self.serial.wrapping_add(1);
             let mark = self.serial;
-            let sent = self.client.publish(format!("{}.{MARK}", self.inbox), mark.to_be_bytes().to_vec().into());
-            if sent.await.is_err() {
+            if !self.send_mark(mark).await {
                 return false;
             }
-            let deadline = tokio::time::Instant::now() + self.ack_timeout;
+            let patience = if self.no_echo { self.ack_timeout.min(OVERHEARD) } else { self.ack_timeout };
+            let deadline = tokio::time::Instant::now() + patience;
             loop {
                 let look = deadline.min(tokio::time::Instant::now() + LOOK_AGAIN);
                 tokio::select! {
                     echo = self.echoes.next() => match echo {
                         None => return false,
                         // An older mark may still come in.
-                        Some(echo) => if self.take_up(&echo) == Some(mark) { return !self.is_lost(); }
+                        Some(echo) => if self.take_up(&echo).is_some_and(|mark| mark >= first) { return !self.is_lost(); }
                     },
                     () = self.signals.changed.notified() => {}
                     () = tokio::time::sleep_until(look) => {}
@@ -359,13 +374,30 @@ impl Link {
                 if tokio::time::Instant::now() >= deadline {
                     // What was sent is still on its way: nothing is lost while the connection holds, and sending it again
                     // would double it. Another marker does no harm, should the first one have been dropped.
-                    if let Some(observer) = self.observer.upgrade() {
+                    self.asks_who = !self.asks_who;
+                    if told.elapsed() >= self.ack_timeout
+                        && let Some(observer) = self.observer.upgrade()
+                    {
+                        told = tokio::time::Instant::now();
                         observer.trouble(&format!("no confirmation for {} ms", self.ack_timeout.as_millis()));
                     }
                     break;
                 }
             }
         }
+    }
+
+    /// Sends a mark; false if the connection is gone.
+    async fn send_mark(&self, mark: u64) -> bool {
+        let own = format!("{}.{MARK}", self.inbox);
+        let bytes = mark.to_be_bytes().to_vec().into();
+        let sent = if self.no_echo {
+            let subject = if self.asks_who { ASK_WHO.to_owned() } else { own };
+            self.client.publish_with_reply(subject, format!("{}.{MARK}-{mark}", self.inbox), bytes).await
+        } else {
+            self.client.publish(own, bytes).await
+        };
+        sent.is_ok()
     }
 
     /// How it came to an interruption.
@@ -414,10 +446,13 @@ fn options(endpoint: &Endpoint, login: Login, signals: &Arc<Signals>, observer: 
         let again = up.up.load(Ordering::Relaxed);
         std::future::ready(if again { Err(AuthError::new("")) } else { login.answer(&nonce) })
     };
-    ConnectOptions::with_auth_callback(auth)
+    let options = ConnectOptions::with_auth_callback(auth);
+    let options = if endpoint.no_echo { options.no_echo() } else { options };
+    options
         .name(&endpoint.name)
         .connection_timeout(Duration::from_millis(endpoint.connect_timeout_ms))
-        .ping_interval(PING_INTERVAL)
+        .ping_interval(Duration::from_millis(endpoint.ping_interval_ms))
+        .custom_inbox_prefix(&endpoint.inbox_prefix)
         .max_reconnects(1)
         .reconnect_delay_callback(|_| Duration::ZERO)
         .ignore_discovered_servers()

@@ -2,9 +2,10 @@
 //!
 //! A link ends with its connection, and so does what is under way on it. What lasts - a subscription - goes over to the next.
 
-use super::link::Link;
+use super::link::{ASK_WHO, Link, OVERHEARD};
 use super::received::Received;
 use super::signals::Signals;
+use super::subscription::Subscription;
 use crate::error::{Code, Error};
 use crate::message::Message;
 use async_nats::client::{PublishErrorKind, RequestErrorKind};
@@ -21,8 +22,10 @@ use tokio::sync::watch;
 pub(super) struct Live {
     pub client: Client,
     pub signals: Arc<Signals>,
+    /// Whether the server keeps from us what we publish.
+    no_echo: bool,
     /// Tells one connection from the next.
-    number: u64,
+    pub number: u64,
 }
 
 impl Live {
@@ -99,7 +102,8 @@ impl Session {
     pub fn attach(&self, link: &Link) {
         self.live.send_modify(|live| {
             let number = live.as_ref().map_or(1, |live| live.number.wrapping_add(1));
-            *live = Some(Live { client: link.client.clone(), signals: link.signals.clone(), number });
+            let (client, signals) = (link.client.clone(), link.signals.clone());
+            *live = Some(Live { client, signals, no_echo: link.no_echo, number });
         });
     }
 
@@ -222,6 +226,20 @@ impl Session {
         .await
     }
 
+    /// Waits until the connection has these subscriptions; those that have ended aside.
+    ///
+    /// # Errors
+    /// `timeout`, `disconnected`.
+    pub async fn take_up(&self, subscriptions: &[Arc<Subscription>], deadline: Instant) -> Result<(), Error> {
+        self.with(deadline, "the subscriptions", |live| async move {
+            for subscription in subscriptions {
+                subscription.is_taken(&live).await;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// How long a message takes to the server and back: it has read all that was sent before.
     ///
     /// # Errors
@@ -232,7 +250,14 @@ impl Session {
         self.with(deadline, &inbox.clone(), |live| async move {
             let mut echo = live.client.subscribe(inbox.clone()).await.map_err(|_| lost())?;
             let since = Instant::now();
-            live.client.publish(inbox, Bytes::new()).await.map_err(|_| lost())?;
+            // Without an echo the server says that nobody else has subscribed. It does not where somebody hears all there is.
+            live.client.publish_with_reply(inbox.clone(), inbox.clone(), Bytes::new()).await.map_err(|_| lost())?;
+            if live.no_echo {
+                if let Ok(answer) = tokio::time::timeout(OVERHEARD, echo.next()).await {
+                    return answer.map(|_| since.elapsed()).ok_or_else(lost);
+                }
+                live.client.publish_with_reply(ASK_WHO, inbox, Bytes::new()).await.map_err(|_| lost())?;
+            }
             echo.next().await.map(|_| since.elapsed()).ok_or_else(lost)
         })
         .await

@@ -62,6 +62,8 @@ pub struct Subscription {
     state: Mutex<State>,
     arrived: Notify,
     wish: watch::Sender<Wish>,
+    /// The number of the connection that has it.
+    taken: watch::Sender<Option<u64>>,
 }
 
 #[derive(Default)]
@@ -92,7 +94,13 @@ pub struct Tally {
 impl Subscription {
     /// One that a task must [`run`](Subscription::run).
     pub fn new(wanted: Wanted) -> Subscription {
-        Subscription { wanted, state: Mutex::default(), arrived: Notify::new(), wish: watch::Sender::new(Wish::Stay) }
+        Subscription {
+            wanted,
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            wish: watch::Sender::new(Wish::Stay),
+            taken: watch::Sender::new(None),
+        }
     }
 
     /// The subject.
@@ -107,7 +115,7 @@ impl Subscription {
     /// The next message, if one lies here. Does not block.
     ///
     /// # Errors
-    /// `closed`, `denied`, `too_large` (it ended for want of room): nothing lies here, and nothing more comes.
+    /// `closed`, `denied`, `queue_full` (it ended for want of room): nothing lies here, and nothing more comes.
     pub fn take(&self) -> Result<Option<Received>, Error> {
         let mut state = self.state();
         if let Some(message) = state.messages.pop_front() {
@@ -182,15 +190,23 @@ impl Subscription {
         }
     }
 
+    /// Waits until a connection has it, or nothing more comes in.
+    pub(super) async fn is_taken(&self, live: &Live) {
+        let mut taken = self.taken.subscribe();
+        let _ = taken.wait_for(|taken| *taken == Some(live.number) || self.state().ended.is_some()).await;
+    }
+
     fn finish(&self, why: Error) {
         self.state().ended.get_or_insert(why);
         self.arrived.notify_waiters();
+        self.taken.send_replace(None);
     }
 
     /// Subscribes, if there is a connection; what is published after that comes behind it.
     pub fn begin(&self, session: &Session) -> Option<Begun> {
         let live = session.now()?;
         let subscriber = self.subscribe(&live).now_or_never()??;
+        self.taken.send_replace(Some(live.number));
         Some(Begun { live, subscriber })
     }
 
@@ -218,7 +234,10 @@ impl Subscription {
                     };
                     let Some(live) = live else { break };
                     match self.subscribe(&live).await {
-                        Some(subscriber) => (live, subscriber),
+                        Some(subscriber) => {
+                            self.taken.send_replace(Some(live.number));
+                            (live, subscriber)
+                        }
                         None => {
                             session.is_over(&live).await;
                             continue;

@@ -92,7 +92,7 @@ pub fn headers(value: &Value) -> Result<Vec<(String, String)>, Error> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         let name = name.text().filter(|name| !name.is_empty() && name.bytes().all(legal));
         let name = name.ok_or_else(|| bad("a header's name must be letters, digits and hyphens".into()))?;
-        let values = value.items().unwrap_or_else(|| vec![value]);
+        let values = value.items().filter(|items| !items.is_empty()).unwrap_or_else(|| vec![value]);
         for value in values {
             let text = value.text().filter(|text| !text.contains(['\r', '\n', '\0']));
             let text = text.ok_or_else(|| {

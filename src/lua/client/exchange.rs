@@ -106,10 +106,12 @@ impl Function for Flush {
     const WAITS: bool = true;
 
     fn work(call: &mut Call) -> Result<Value, Error> {
-        let connection = Client::of(call)?.connection()?;
+        let client = Client::of(call)?;
+        let (connection, subscriptions) = (client.connection()?, client.subscriptions());
         let limit = arguments::limit(call.argument(2), arguments::WAIT)?;
         let deadline = Instant::now() + limit;
         let promise = process::promise(limit, async move {
+            connection.session().take_up(&subscriptions, deadline).await?;
             if tokio::time::timeout_at(deadline.into(), connection.flushed()).await.is_err() {
                 return Err(Error::new(Code::Timeout, "not all that was published is with the server yet"));
             }
@@ -177,16 +179,20 @@ impl Function for Drain {
         let connection = client.connection()?;
         let limit = arguments::limit(call.argument(2), arguments::WAIT)?;
         let subscriptions = client.subscriptions();
-        subscriptions.iter().for_each(|subscription| subscription.drain());
         let deadline = Instant::now() + limit;
         let promise = process::promise(limit, async move {
+            let drain = || subscriptions.iter().for_each(|subscription| subscription.drain());
             let all = async {
+                // What was published before may be meant for these.
+                connection.flushed().await;
+                drain();
                 for subscription in &subscriptions {
                     subscription.ended().await;
                 }
                 connection.flushed().await;
             };
             let drained = tokio::time::timeout_at(deadline.into(), all).await;
+            drain();
             client.let_go();
             drained.map_err(|_| Error::new(Code::Timeout, "not all has come in and gone out yet"))?;
             Ok(Value::Boolean(true))
