@@ -4,7 +4,7 @@ local nats = require("rgw_nats")
 local socket = require("socket")
 local fails, wait_until = helpers.fails, helpers.wait_until
 
-local STORE = 'jetstream { store_dir: "DIRECTORY" }'
+local STORE = 'jetstream { store_dir: "DIRECTORY" }\n'
 
 local server, connection, js
 setup(function()
@@ -244,9 +244,7 @@ describe("jetstream()", function()
     local message = assert(consumer:next(5000))
     assert.is_true(line:close())
     for _, handle in ipairs({ own, consumer, bucket, watch }) do
-      for method, call in pairs(debug.getmetatable(handle).__index) do
-        fails("closed", call(handle, "a", "b", "c"), method)
-      end
+      for _, call in pairs(debug.getmetatable(handle).__index) do fails("closed", call(handle, "a", "b", "c")) end
     end
     fails("closed", ordered:next(10))
     fails("closed", message:ack())
@@ -302,7 +300,7 @@ describe("jetstream()", function()
     end
     local owner = of("owner", { timeout_ms = 5000 })
     assert(owner:create_stream({ name = "events", subjects = { "events.>" } }))
-    fails("no_responders", of("guest", { timeout_ms = 5000 }):stream_info("events"))
+    fails("jetstream", of("guest", { timeout_ms = 5000 }):stream_info("events"))
     local guest = of("guest", { prefix = "OWNER.API", timeout_ms = 5000 })
     assert.equal("events", guest:stream_info("events").config.name)
     assert.same({ "events" }, guest:stream_names())
@@ -334,11 +332,8 @@ describe("api()", function()
     assert.is_nil(info.type)
     assert.equal(name, assert(js:api("STREAM.INFO." .. name)).config.name)
     fails("not_found", js:api("STREAM.INFO.nothing"))
-    fails("no_responders", js:api("NO.SUCH.THING"))
-    assert.matches("JSON", fails("jetstream", js:api("DIRECT.GET.KV_none", {}) ~= nil and nil or js:api("CONSUMER.MSG.NEXT." ..
-      name .. "." .. assert(js:api("CONSUMER.DURABLE.CREATE." .. name .. ".d", {
-        stream_name = name, config = { durable_name = "d", ack_policy = "explicit" },
-      })).name, { batch = 1, no_wait = true })))
+    assert(js:consumer(name, { durable_name = "d", filter_subject = name .. ".none" }))
+    assert.matches("JSON", fails("jetstream", js:api("CONSUMER.MSG.NEXT." .. name .. ".d", { batch = 1, no_wait = true })))
     fails("bad_subject", js:api("a b"))
     fails("bad_argument", js:api())
     fails("bad_argument", js:api("INFO", "text"))
@@ -389,11 +384,9 @@ describe("a handle", function()
     }
     for class, handle in pairs(handles) do
       if class ~= "message" then assert.equal("rgw_nats." .. class, getmetatable(handle)) end
-      for method, call in pairs(debug.getmetatable(handle).__index) do
+      for _, call in pairs(debug.getmetatable(handle).__index) do
         for other, wrong in pairs(handles) do
-          if other ~= class then
-            fails("bad_argument", call(wrong, name, "d", {}), class .. ":" .. method .. " of a " .. other)
-          end
+          if other ~= class then fails("bad_argument", call(wrong, name, "d", {})) end
         end
         fails("bad_argument", call())
         fails("bad_argument", call({}))

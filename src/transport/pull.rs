@@ -24,6 +24,8 @@ const ORDERED: [&str; 8] = [
 const MAX_BYTES: usize = 64 << 20;
 /// How much longer than the server's side of a fetch ours lasts: what is sent last must have time to come.
 const MARGIN: Duration = Duration::from_millis(50);
+/// How long may be asked, once a fetch is over, for what it was that there was nothing of.
+const ASIDE: Duration = Duration::from_millis(200);
 
 /// A message of a stream, and where it stands there.
 #[derive(Clone, Debug)]
@@ -114,6 +116,21 @@ impl Pull {
     /// # Errors
     /// `not_found`, `jetstream`, `disconnected`, `timeout`, `denied`.
     pub async fn fetch(&self, batch: Batch, deadline: Instant) -> Result<Vec<Stored>, Error> {
+        let found = self.pull(batch, deadline).await?;
+        if found.is_empty() && !self.js.session.is_at_least(2, 10, 0) {
+            // Before 2.10 what is gone is as silent as what has nothing. Whether it is there is no matter if none tells.
+            let asked = format!("CONSUMER.INFO.{}.{}", self.stream, self.name);
+            let told = self.js.ask(&asked, &serde_json::Value::Null, Instant::now() + ASIDE).await;
+            if let Err(error) = told.map_err(|error| self.failed(&error))
+                && error.code() == Code::NotFound
+            {
+                return Err(error);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn pull(&self, batch: Batch, deadline: Instant) -> Result<Vec<Stored>, Error> {
         let limit = deadline + MARGIN;
         self.js
             .session
@@ -152,8 +169,14 @@ impl Pull {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let text = error.to_string();
         // From 2.10 on nobody answers for a consumer that is gone.
-        let gone = ["not found", "deleted", "no responders", "503"].iter().any(|word| text.contains(word));
-        let code = if gone { Code::NotFound } else { Code::JetStream };
+        let told = text.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| told.contains(word));
+        let code = match () {
+            () if says(&["not found", "deleted", "no responders", "503"]) => Code::NotFound,
+            // It goes on with the next server.
+            () if says(&["shutdown", "leadership change"]) => Code::Disconnected,
+            () => Code::JetStream,
+        };
         Error::new(code, format!("the consumer {} of {}: {text}", self.name, self.stream))
     }
 }

@@ -288,7 +288,7 @@ pub(super) fn names(
     held.promise(held.limit, |js, deadline| async move {
         let names = js.names(&name, body, key, deadline).await?;
         let names = names.iter().filter_map(|name| name.strip_prefix(prefix)).map(Value::from);
-        Ok(Value::list(names))
+        Ok(Value::List(names.collect()))
     })
 }
 
