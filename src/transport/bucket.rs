@@ -1,9 +1,11 @@
 //! A key-value bucket of JetStream.
 
 use super::context::JetStream;
-use super::session::{Live, lost};
+use super::session::{Live, Question, lost};
 use crate::error::{Code, Error};
+use async_nats::HeaderMap;
 use async_nats::jetstream::kv;
+use async_nats::jetstream::stream::RawMessageErrorKind;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::fmt::Display;
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How many keys a list may have.
 const MAX_KEYS: usize = 1_000_000;
+/// How long a key may be, in bytes: it is part of a subject.
+const MAX_KEY: usize = 3_000;
 
 /// A key with its value at some time.
 #[derive(Clone, Debug)]
@@ -38,7 +42,7 @@ impl From<kv::Entry> for KeyValue {
             value: entry.value,
             revision: entry.revision,
             delta: entry.delta,
-            created_ms: u64::try_from(entry.created.unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
+            created_ms: milliseconds(entry.created),
             operation: match entry.operation {
                 kv::Operation::Put => "put",
                 kv::Operation::Delete => "delete",
@@ -75,9 +79,7 @@ impl Bucket {
         }
         let found = self.js.context(live).get_key_value(&self.name).await;
         let store = found.map_err(|error| match error.kind() {
-            async_nats::jetstream::context::KeyValueErrorKind::GetBucket if says(&error, "10059") => {
-                Error::new(Code::NotFound, format!("there is no bucket {}", self.name))
-            }
+            async_nats::jetstream::context::KeyValueErrorKind::GetBucket if says(&error, "10059") => self.gone(),
             _ => self.failed(&error),
         })?;
         *known() = Some((live.number(), store.clone()));
@@ -86,10 +88,16 @@ impl Bucket {
 
     fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Error {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        // From 2.10 on nobody answers for a bucket that is gone.
-        let gone = says(error, "no responders") || says(error, "10059");
-        let code = if gone { Code::NotFound } else { Code::JetStream };
+        // Nobody answers for a bucket that is gone.
+        if says(error, "no responders") || says(error, "10059") {
+            return self.gone();
+        }
+        let code = if says(error, "timed out") { Code::Timeout } else { Code::JetStream };
         Error::new(code, format!("the bucket {}: {}", self.name, with_causes(error)))
+    }
+
+    fn gone(&self) -> Error {
+        Error::new(Code::NotFound, format!("there is no bucket {}", self.name))
     }
 
     /// Does something with the store, until `deadline`.
@@ -120,16 +128,25 @@ impl Bucket {
         revision: Option<u64>,
         deadline: Instant,
     ) -> Result<Option<KeyValue>, Error> {
+        check_key(&key)?;
         self.with(deadline, |store| async move {
-            let found = match revision {
-                Some(revision) => store.entry_for_revision(key.clone(), revision).await,
-                None => store.entry(key.clone()).await,
+            let Some(revision) = revision else {
+                return store.entry(key).await.map(|entry| entry.map(KeyValue::from)).map_err(|error| self.failed(&error));
             };
-            match found {
-                Ok(entry) => Ok(entry.map(KeyValue::from)),
-                // The server's word for a revision that is gone, or of another key.
-                Err(error) if says(&error, "10037") => Ok(None),
-                Err(error) if error.kind() == kv::EntryErrorKind::InvalidKey => Err(bad_key(&key)),
+            // Not by the store, which prints to standard output when the revision is of another key.
+            match store.stream.get_raw_message(revision).await {
+                Ok(message) if message.subject.strip_prefix(&store.prefix) == Some(key.as_str()) => {
+                    Ok(Some(KeyValue {
+                        key,
+                        value: message.payload,
+                        revision: message.sequence,
+                        delta: 0,
+                        created_ms: milliseconds(message.time),
+                        operation: operation(&message.headers),
+                    }))
+                }
+                Ok(_) => Ok(None),
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
                 Err(error) => Err(self.failed(&error)),
             }
         })
@@ -141,13 +158,7 @@ impl Bucket {
     /// # Errors
     /// As for [`Bucket::entry`].
     pub async fn put(&self, key: String, value: Bytes, deadline: Instant) -> Result<u64, Error> {
-        self.with(deadline, |store| async move {
-            store.put(&key, value).await.map_err(|error| match error.kind() {
-                kv::PutErrorKind::InvalidKey => bad_key(&key),
-                _ => self.failed(&error),
-            })
-        })
-        .await
+        self.write(&key, value, Vec::new(), deadline).await
     }
 
     /// Sets a key that has no value, for `ttl` at most where that is given.
@@ -161,18 +172,26 @@ impl Bucket {
         ttl: Option<Duration>,
         deadline: Instant,
     ) -> Result<u64, Error> {
-        self.with(deadline, |store| async move {
-            let made = match ttl {
-                Some(ttl) => store.create_with_ttl(&key, value, ttl).await,
-                None => store.create(&key, value).await,
-            };
-            made.map_err(|error| match error.kind() {
-                kv::CreateErrorKind::AlreadyExists => Error::new(Code::Conflict, format!("the key {key} has a value")),
-                kv::CreateErrorKind::InvalidKey => bad_key(&key),
-                _ => self.failed(&error),
-            })
-        })
-        .await
+        if ttl.is_some() {
+            self.js.needs((2, 11), "a value with a ttl_s", deadline).await?;
+        }
+        let headers = |last: u64| {
+            let ttl = ttl.map(|ttl| ("Nats-TTL".to_owned(), ttl.as_secs().to_string()));
+            ttl.into_iter().chain([after(last)]).collect()
+        };
+        match self.write(&key, value.clone(), headers(0), deadline).await {
+            Err(error) if error.code() == Code::Conflict => {}
+            result => return result,
+        }
+        // What was removed has a last revision too.
+        let taken = || Error::new(Code::Conflict, format!("the key {key} has a value"));
+        match self.entry(key.clone(), None, deadline).await? {
+            Some(removed) if removed.operation != "put" => {
+                let again = self.write(&key, value, headers(removed.revision), deadline).await;
+                again.map_err(|error| if error.code() == Code::Conflict { taken() } else { error })
+            }
+            _ => Err(taken()),
+        }
     }
 
     /// Sets a key whose last revision is this one.
@@ -180,14 +199,7 @@ impl Bucket {
     /// # Errors
     /// `conflict`, if it is another; and as for [`Bucket::entry`].
     pub async fn update(&self, key: String, value: Bytes, revision: u64, deadline: Instant) -> Result<u64, Error> {
-        self.with(deadline, |store| async move {
-            store.update(&key, value, revision).await.map_err(|error| match error.kind() {
-                kv::UpdateErrorKind::WrongLastRevision => wrong_revision(&key, revision),
-                kv::UpdateErrorKind::InvalidKey => bad_key(&key),
-                _ => self.failed(&error),
-            })
-        })
-        .await
+        self.write(&key, value, vec![after(revision)], deadline).await
     }
 
     /// Removes a key's value, keeping its history (`purge`: and that too); if its last revision is this one, where one is
@@ -202,19 +214,38 @@ impl Bucket {
         revision: Option<u64>,
         deadline: Instant,
     ) -> Result<(), Error> {
-        self.with(deadline, |store| async move {
-            let failed = |error: &(dyn std::error::Error + 'static)| match revision {
-                Some(revision) if says(error, "10071") || says(error, "wrong last") => wrong_revision(&key, revision),
-                _ if says(error, "key cannot") => bad_key(&key),
-                _ => self.failed(error),
-            };
-            if purge {
-                store.purge_expect_revision(&key, revision).await.map_err(|error| failed(&error))
-            } else {
-                store.delete_expect_revision(&key, revision).await.map_err(|error| failed(&error))
-            }
-        })
-        .await
+        let mut headers: Vec<_> = revision.map(after).into_iter().collect();
+        let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
+        if purge {
+            add("KV-Operation", "PURGE");
+            add("Nats-Rollup", "sub");
+        } else {
+            add("KV-Operation", "DEL");
+        }
+        self.write(&key, Bytes::new(), headers, deadline).await.map(|_| ())
+    }
+
+    /// Publishes what sets or removes a key; gives the revision.
+    async fn write(
+        &self,
+        key: &str,
+        value: Bytes,
+        headers: Vec<(String, String)>,
+        deadline: Instant,
+    ) -> Result<u64, Error> {
+        check_key(key)?;
+        let subject = self.with(deadline, |store| async move {
+            let prefix = store.put_prefix.unwrap_or(store.prefix);
+            let api = if store.use_jetstream_prefix { format!("{}.", self.js.prefix()) } else { String::new() };
+            Ok(format!("{api}{prefix}{key}"))
+        });
+        let question = Question { subject: subject.await?, headers, payload: value };
+        let answer = self.js.publish(question, deadline).await.map_err(|error| match error.code() {
+            Code::NoResponders => self.gone(),
+            Code::Conflict => Error::new(Code::Conflict, format!("the last revision of {key} is another one")),
+            _ => error,
+        })?;
+        Ok(answer.get("seq").and_then(serde_json::Value::as_u64).unwrap_or_default())
     }
 
     /// All keys that have a value.
@@ -242,11 +273,9 @@ impl Bucket {
     /// # Errors
     /// As for [`Bucket::entry`].
     pub async fn history(&self, key: String, deadline: Instant) -> Result<Vec<KeyValue>, Error> {
+        check_key(&key)?;
         self.with(deadline, |store| async move {
-            let mut history = store.history(&key).await.map_err(|error| match error.kind() {
-                kv::HistoryErrorKind::InvalidKey => bad_key(&key),
-                _ => self.failed(&error),
-            })?;
+            let mut history = store.history(&key).await.map_err(|error| self.failed(&error))?;
             let mut found = Vec::new();
             while let Some(entry) = history.next().await {
                 found.push(entry.map_err(|error| self.failed(&error))?.into());
@@ -281,14 +310,20 @@ pub struct Watch {
 
 #[derive(Default)]
 struct Place {
-    last: u64,
+    /// The first revision that is wanted, once that is known.
+    next: Option<u64>,
     open: Option<(u64, kv::Watch)>,
 }
 
 impl Watch {
     /// A watch of the keys that a pattern stands for: one, or `>` for all, with `*` for any token.
     pub fn new(bucket: Arc<Bucket>, keys: String, from: WatchFrom) -> Watch {
-        Watch { bucket, keys, from, place: tokio::sync::Mutex::default() }
+        let next = match from {
+            WatchFrom::Revision(revision) => Some(revision),
+            WatchFrom::History => Some(1),
+            WatchFrom::Values | WatchFrom::Now => None,
+        };
+        Watch { bucket, keys, from, place: tokio::sync::Mutex::new(Place { next, open: None }) }
     }
 
     /// Begins, so that nothing that changes from now on is missed.
@@ -297,10 +332,15 @@ impl Watch {
     /// As for [`Bucket::entry`], and `not_found`.
     pub async fn begin(&self, deadline: Instant) -> Result<(), Error> {
         let session = &self.bucket.js.session;
+        if self.from == WatchFrom::Now {
+            // A number, and not «new», which over another connection would be another one.
+            let last = self.bucket.js.last_sequence(&format!("KV_{}", self.bucket.name), deadline).await?;
+            self.place.lock().await.next = Some(last.saturating_add(1));
+        }
         session
             .with(deadline, &self.keys, |live| async move {
                 let mut place = self.place.lock().await;
-                place.open = Some((live.number(), self.open(&live, place.last).await?));
+                place.open = Some((live.number(), self.open(&live, place.next).await?));
                 Ok(())
             })
             .await
@@ -327,9 +367,19 @@ impl Watch {
                 let mut place = self.place.lock().await;
                 let mut changes = match place.open.take() {
                     Some((number, changes)) if number == live.number() => changes,
-                    _ => self.open(&live, place.last).await?,
+                    _ => self.open(&live, place.next).await?,
                 };
-                let next = tokio::time::timeout_at(deadline.into(), changes.next()).await;
+                let first = place.next.unwrap_or_default();
+                // Where async-nats has to begin anew before anything came, it begins with the first there is.
+                let wanted = std::pin::pin!(async {
+                    loop {
+                        match changes.next().await {
+                            Some(Ok(entry)) if entry.revision < first => {}
+                            next => return next,
+                        }
+                    }
+                });
+                let next = tokio::time::timeout_at(deadline.into(), wanted).await;
                 let entry = match next {
                     Err(_) => {
                         place.open = Some((live.number(), changes));
@@ -340,35 +390,49 @@ impl Watch {
                     Ok(Some(Ok(entry))) => entry,
                 };
                 place.open = Some((live.number(), changes));
-                place.last = entry.revision;
+                place.next = Some(entry.revision.saturating_add(1));
                 Ok(entry.into())
             })
             .await
     }
 
-    async fn open(&self, live: &Live, last: u64) -> Result<kv::Watch, Error> {
+    async fn open(&self, live: &Live, next: Option<u64>) -> Result<kv::Watch, Error> {
         let store = self.bucket.store(live).await?;
-        let opened = match self.from {
-            _ if last > 0 => store.watch_from_revision(&self.keys, last.saturating_add(1)).await,
-            WatchFrom::Revision(revision) => store.watch_from_revision(&self.keys, revision).await,
-            WatchFrom::Values => store.watch_with_history(&self.keys).await,
-            WatchFrom::History => store.watch_from_revision(&self.keys, 1).await,
-            WatchFrom::Now => store.watch(&self.keys).await,
+        let opened = match next {
+            Some(revision) => store.watch_from_revision(&self.keys, revision).await,
+            None => store.watch_with_history(&self.keys).await,
         };
-        opened.map_err(|error| match error.kind() {
-            kv::WatchErrorKind::InvalidKey => bad_key(&self.keys),
-            _ => self.bucket.failed(&error),
-        })
+        opened.map_err(|error| self.bucket.failed(&error))
     }
 }
 
-fn bad_key(key: &str) -> Error {
-    let text = "a key is letters, digits and -/_=. with no dot at either end";
-    Error::new(Code::BadArgument, format!("{key:?} is no key: {text}"))
+/// Whether NATS takes this as a key (ADR-8), and as part of a subject.
+fn check_key(key: &str) -> Result<(), Error> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-/_=.".contains(&byte);
+    if key.len() <= MAX_KEY && key.bytes().all(legal) && key.split('.').all(|token| !token.is_empty()) {
+        return Ok(());
+    }
+    let text = "a key is letters, digits and -/_=. with no dot at either end or after another";
+    Err(Error::new(Code::BadArgument, format!("{key:?} is no key: {text}, {MAX_KEY} bytes at most")))
 }
 
-fn wrong_revision(key: &str, revision: u64) -> Error {
-    Error::new(Code::Conflict, format!("the last revision of {key} is not {revision}"))
+/// The header that wants this revision to be a key's last one; 0 is none at all.
+fn after(revision: u64) -> (String, String) {
+    ("Nats-Expected-Last-Subject-Sequence".to_owned(), revision.to_string())
+}
+
+fn milliseconds(time: time::OffsetDateTime) -> u64 {
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
+}
+
+/// What a message of a bucket's stream does; the server removes too, from 2.11 on.
+fn operation(headers: &HeaderMap) -> &'static str {
+    let text = |name: &str| headers.get(name).map(async_nats::HeaderValue::as_str).unwrap_or_default();
+    match (text("KV-Operation"), text("Nats-Marker-Reason")) {
+        ("DEL", _) | (_, "Remove") => "delete",
+        ("PURGE", _) | (_, "MaxAge" | "Purge") => "purge",
+        _ => "put",
+    }
 }
 
 /// An error with what has led to it.

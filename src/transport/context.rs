@@ -14,10 +14,10 @@ use std::time::Instant;
 
 /// How many names a list may have: 100 pages of the server's.
 const MAX_NAMES: usize = 102_400;
-/// What the API answers, by `err_code`: there is none (consumer, message, stream, bucket; server/errors.json).
-const NOT_FOUND: [u64; 3] = [10_014, 10_037, 10_059];
-/// It is there already, or another one (stream, consumer); another sequence was the last (per subject, and in all).
-const CONFLICT: [u64; 7] = [10_058, 10_105, 10_148, 10_149, 10_071, 10_164, 10_070];
+/// What the API answers, by `err_code`: there is none (consumer, message, stream, consumer to update; server/errors.json).
+const NOT_FOUND: [u64; 4] = [10_014, 10_037, 10_059, 10_149];
+/// It is there already, or another one (stream, consumer); another stream, id or sequence was wanted (in all, per subject).
+const CONFLICT: [u64; 8] = [10_058, 10_013, 10_105, 10_148, 10_060, 10_070, 10_071, 10_164];
 
 /// JetStream of one account, domain or prefix.
 pub struct JetStream {
@@ -29,6 +29,34 @@ impl JetStream {
     /// JetStream by way of a session; `prefix` is `$JS.API`, or what an import or a domain makes of it.
     pub fn new(session: Arc<Session>, prefix: String) -> JetStream {
         JetStream { session, prefix }
+    }
+
+    /// What stands before the names of the API.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Refuses what the server that is connected to would ignore, being older than `version`, until `deadline`.
+    ///
+    /// # Errors
+    /// `jetstream`; `disconnected`.
+    pub async fn needs(&self, version: (i64, i64), what: &str, deadline: Instant) -> Result<(), Error> {
+        let client = self.session.live(deadline).await?.client;
+        let (major, minor) = version;
+        if client.is_server_compatible(major, minor, 0) {
+            return Ok(());
+        }
+        let own = client.server_info().version;
+        Err(Error::new(Code::JetStream, format!("{what} takes nats-server {major}.{minor}, and this one is {own}")))
+    }
+
+    /// The number of the last message of a stream; 0 if there was none.
+    ///
+    /// # Errors
+    /// As for [`JetStream::ask`].
+    pub(super) async fn last_sequence(&self, stream: &str, deadline: Instant) -> Result<u64, Error> {
+        let info = self.ask(&format!("STREAM.INFO.{stream}"), &Json::Null, deadline).await?;
+        Ok(info.pointer("/state/last_seq").and_then(Json::as_u64).unwrap_or_default())
     }
 
     /// async-nats' own, over one connection.
@@ -54,7 +82,9 @@ impl JetStream {
             ),
             _ => error,
         })?;
-        checked(serde_json::from_slice(&answer.payload).unwrap_or_default(), name)
+        let answer = serde_json::from_slice(&answer.payload)
+            .map_err(|_| Error::new(Code::JetStream, format!("{name}: what answers does not do so in JSON")))?;
+        checked(answer, name)
     }
 
     /// Publishes and waits for the acknowledgement of the stream that takes it, until `deadline`.
@@ -118,6 +148,9 @@ impl JetStream {
             None => format!("CONSUMER.CREATE.{stream}"),
         };
         // A server before 2.10 knows no action, and ignores it: it makes, or changes what may be changed.
+        if config.get("filter_subjects").is_some() {
+            self.needs((2, 10), "filter_subjects", deadline).await?;
+        }
         let body = json!({ "stream_name": stream, "config": config, "action": action });
         self.ask(&name, &body, deadline).await
     }
@@ -152,7 +185,8 @@ mod tests {
         };
         assert_eq!(code(404, 10_059), Code::NotFound);
         assert_eq!(code(404, 0), Code::NotFound);
-        assert_eq!(code(400, 10_071), Code::Conflict);
+        assert_eq!((code(400, 10_071), code(400, 10_060)), (Code::Conflict, Code::Conflict));
+        assert_eq!(code(400, 10_149), Code::NotFound);
         assert_eq!(code(503, 10_008), Code::JetStream);
         assert!(checked(json!({ "stream": "x", "seq": 1 }), "s").is_ok());
     }

@@ -22,8 +22,10 @@ const ORDERED: [&str; 8] = [
 ];
 /// How many bytes of messages one fetch may bring.
 const MAX_BYTES: usize = 64 << 20;
-/// How long before a fetch ends on this side the server ends it: what it sends last must have time to come.
-const MARGIN: Duration = Duration::from_millis(20);
+/// How much longer than the server's side of a fetch ours lasts: what is sent last must have time to come.
+const MARGIN: Duration = Duration::from_millis(50);
+/// How long may be asked, once a fetch is over, for what it was that there was nothing of.
+const ASIDE: Duration = Duration::from_millis(200);
 
 /// A message of a stream, and where it stands there.
 #[derive(Clone, Debug)]
@@ -114,6 +116,21 @@ impl Pull {
     /// # Errors
     /// `not_found`, `jetstream`, `disconnected`, `timeout`, `denied`.
     pub async fn fetch(&self, batch: Batch, deadline: Instant) -> Result<Vec<Stored>, Error> {
+        let found = self.pull(batch, deadline).await?;
+        if found.is_empty() && !self.js.session.is_at_least(2, 10, 0) {
+            // Before 2.10 what is gone is as silent as what has nothing. Whether it is there is no matter if none tells.
+            let asked = format!("CONSUMER.INFO.{}.{}", self.stream, self.name);
+            let told = self.js.ask(&asked, &serde_json::Value::Null, Instant::now() + ASIDE).await;
+            if let Err(error) = told.map_err(|error| self.failed(&error))
+                && error.code() == Code::NotFound
+            {
+                return Err(error);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn pull(&self, batch: Batch, deadline: Instant) -> Result<Vec<Stored>, Error> {
         let limit = deadline + MARGIN;
         self.js
             .session
@@ -121,16 +138,20 @@ impl Pull {
                 let consumer = self.consumer(&live).await?;
                 let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
                 let failed = |error: &dyn std::fmt::Display| self.failed(error);
+                // A consumer refuses to be asked for more than its own bound.
+                let own = usize::try_from(consumer.cached_info().config.max_bytes).unwrap_or_default();
+                let max_bytes = if own > 0 { own.min(MAX_BYTES) } else { MAX_BYTES };
                 let mut messages = if batch.no_wait {
-                    let fetch = consumer.fetch().max_messages(batch.most).max_bytes(MAX_BYTES);
+                    let fetch = consumer.fetch().max_messages(batch.most).max_bytes(max_bytes);
                     fetch.messages().await.map_err(|error| failed(&error))?
                 } else {
-                    let fetch = consumer.batch().max_messages(batch.most).max_bytes(MAX_BYTES).expires(left);
+                    let fetch = consumer.batch().max_messages(batch.most).max_bytes(max_bytes).expires(left);
                     fetch.messages().await.map_err(|error| failed(&error))?
                 };
                 let mut found = Vec::new();
                 loop {
-                    match tokio::time::timeout_at(deadline.into(), messages.next()).await {
+                    // What the server has sent by the deadline would else come again, and only after the consumer's ack_wait.
+                    match tokio::time::timeout_at(limit.into(), messages.next()).await {
                         Ok(Some(Ok(message))) => found.extend(Stored::of(message)),
                         // What has come is worth more than why no more does.
                         Ok(Some(Err(error))) if found.is_empty() => return Err(failed(&error)),
@@ -148,8 +169,14 @@ impl Pull {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let text = error.to_string();
         // From 2.10 on nobody answers for a consumer that is gone.
-        let gone = ["not found", "deleted", "no responders", "503"].iter().any(|word| text.contains(word));
-        let code = if gone { Code::NotFound } else { Code::JetStream };
+        let told = text.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| told.contains(word));
+        let code = match () {
+            () if says(&["not found", "deleted", "no responders", "503"]) => Code::NotFound,
+            // It goes on with the next server.
+            () if says(&["shutdown", "leadership change"]) => Code::Disconnected,
+            () => Code::JetStream,
+        };
         Error::new(code, format!("the consumer {} of {}: {text}", self.name, self.stream))
     }
 }
@@ -165,8 +192,8 @@ pub struct Ordered {
 
 #[derive(Default)]
 struct Place {
-    /// The number of the last message that was handed out.
-    last: u64,
+    /// The number of the first message that is wanted, once that is known.
+    next: Option<u64>,
     open: Option<(u64, pull::Ordered)>,
 }
 
@@ -221,40 +248,68 @@ impl Ordered {
                 let mut place = self.place.lock().await;
                 let mut messages = match place.open.take() {
                     Some((number, messages)) if number == live.number() => messages,
-                    _ => self.open(&live, place.last).await?,
+                    _ => {
+                        let (first, messages) = self.open(&live, place.next, deadline).await?;
+                        place.next = first;
+                        messages
+                    }
                 };
-                let next = tokio::time::timeout_at(deadline.into(), messages.next()).await;
+                let first = place.next.unwrap_or_default();
+                // Where async-nats has to begin anew before anything came, it begins with the first there is.
+                let wanted = std::pin::pin!(async {
+                    loop {
+                        match messages.next().await {
+                            Some(Ok(message)) if message.info().is_ok_and(|info| info.stream_sequence < first) => {}
+                            next => return next,
+                        }
+                    }
+                });
+                let next = tokio::time::timeout_at(deadline.into(), wanted).await;
                 let message = match next {
                     Err(_) => {
                         place.open = Some((live.number(), messages));
                         return Err(Error::new(Code::Timeout, format!("{}: no message in time", self.stream)));
                     }
                     Ok(None) => return Err(lost()),
-                    Ok(Some(Err(error))) => {
-                        return Err(Error::new(Code::JetStream, format!("{}: {error}", self.stream)));
-                    }
+                    Ok(Some(Err(error))) => return Err(self.failed(&error)),
                     Ok(Some(Ok(message))) => message,
                 };
                 place.open = Some((live.number(), messages));
                 let stored = Stored::of(message);
                 let stored = stored.ok_or_else(|| Error::new(Code::JetStream, "a message without its place"))?;
-                place.last = stored.sequence;
+                place.next = Some(stored.sequence.saturating_add(1));
                 Ok(stored)
             })
             .await
     }
 
-    async fn open(&self, live: &Live, last: u64) -> Result<pull::Ordered, Error> {
+    /// Begins, and tells with which message, where that is known; `next` is the first that is wanted, likewise.
+    async fn open(
+        &self,
+        live: &Live,
+        next: Option<u64>,
+        deadline: Instant,
+    ) -> Result<(Option<u64>, pull::Ordered), Error> {
         let mut config = self.config.clone();
-        if last > 0 {
-            config.deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: last.saturating_add(1) };
+        if !config.filter_subjects.is_empty() {
+            self.js.needs((2, 10), "filter_subjects", deadline).await?;
         }
-        let failed = |error: &dyn std::fmt::Display| {
-            let text = error.to_string();
-            let code = if text.contains("not found") { Code::NotFound } else { Code::JetStream };
-            Error::new(code, format!("{}: {text}", self.stream))
+        let next = match (next, config.deliver_policy) {
+            // A number, as over another connection "new" would be another one.
+            (None, DeliverPolicy::New) => Some(self.js.last_sequence(&self.stream, deadline).await?.saturating_add(1)),
+            (next, _) => next,
         };
+        if let Some(start_sequence) = next {
+            config.deliver_policy = DeliverPolicy::ByStartSequence { start_sequence };
+        }
         let made = self.js.context(live).create_consumer_on_stream(config, &self.stream).await;
-        made.map_err(|error| failed(&error))?.messages().await.map_err(|error| failed(&error))
+        let messages = made.map_err(|error| self.failed(&error))?.messages().await;
+        Ok((next, messages.map_err(|error| self.failed(&error))?))
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display) -> Error {
+        let text = error.to_string();
+        let code = if text.contains("not found") { Code::NotFound } else { Code::JetStream };
+        Error::new(code, format!("{}: {text}", self.stream))
     }
 }

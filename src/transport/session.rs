@@ -272,6 +272,11 @@ impl Session {
         publish(&live.client, &question, None).await
     }
 
+    /// Whether the server that is connected to has at least this version; not if there is none.
+    pub fn is_at_least(&self, major: i64, minor: i64, patch: i64) -> bool {
+        self.now().is_some_and(|live| live.client.is_server_compatible(major, minor, patch))
+    }
+
     /// What the server tells of itself, while there is a connection.
     pub fn server_info(&self) -> Option<ServerInfo> {
         let info = self.now()?.client.server_info();

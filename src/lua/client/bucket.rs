@@ -240,7 +240,7 @@ method!(
 method!(
     /// `bucket:keys()`.
     Keys, c"keys", |held, call| held.promise(|bucket, deadline| async move {
-        Ok(Value::list(bucket.keys(deadline).await?.into_iter().map(Value::from)))
+        Ok(Value::List(bucket.keys(deadline).await?.into_iter().map(Value::from).collect()))
     })
 );
 method!(

@@ -156,8 +156,9 @@ impl Function for Open {
 
 // Publishing ------------------------------------------------------------------------------------------------------------
 
-/// What is to be published by a call, `(jetstream, subject, payload, options)`, and how long to wait.
-fn publication(call: &mut Call, default: Duration) -> Result<(Question, Duration), Error> {
+/// What is to be published by a call, `(jetstream, subject, payload, options)`, how long to wait, and whether it is to end by
+/// itself.
+fn publication(call: &mut Call, default: Duration) -> Result<(Question, Duration, bool), Error> {
     let mut fields = arguments::options(call, 4)?;
     let given = fields.value("headers").cloned().unwrap_or_default();
     let default = u64::try_from(default.as_millis()).unwrap_or_default();
@@ -181,13 +182,22 @@ fn publication(call: &mut Call, default: Duration) -> Result<(Question, Duration
             add(header, fields.integer(key, 0..=u64::MAX >> 1, 0).to_string());
         }
     }
-    if fields.value("ttl_s").is_some() {
+    let ends = fields.value("ttl_s").is_some();
+    if ends {
         add("Nats-TTL", fields.integer("ttl_s", 1..=u64::from(u32::MAX), 1).to_string());
     }
     refuse(&fields.finish())?;
     let subject = arguments::subject(call.argument(2), "subject")?;
     let payload = arguments::payload(call, 3)?;
-    Ok((Message::new(subject, headers, payload)?.into(), limit))
+    Ok((Message::new(subject, headers, payload)?.into(), limit, ends))
+}
+
+/// Publishes, and gives the acknowledgement.
+async fn publish(js: &JetStream, question: Question, ends: bool, deadline: Instant) -> Result<Value, Error> {
+    if ends {
+        js.needs((2, 11), "a message with a ttl_s", deadline).await?;
+    }
+    Ok(acknowledgement(&js.publish(question, deadline).await?))
 }
 
 fn acknowledgement(answer: &Json) -> Value {
@@ -211,8 +221,8 @@ impl Function for Publish {
 
     fn work(call: &mut Call) -> Result<Value, Error> {
         let held = HeldJetStream::of(call)?;
-        let (question, limit) = publication(call, held.limit)?;
-        held.promise(limit, |js, deadline| async move { Ok(acknowledgement(&js.publish(question, deadline).await?)) })
+        let (question, limit, ends) = publication(call, held.limit)?;
+        held.promise(limit, |js, deadline| async move { publish(&js, question, ends, deadline).await })
     }
 }
 
@@ -233,7 +243,7 @@ impl Function for PublishLater {
 
     fn work(call: &mut Call) -> Result<Value, Error> {
         let held = HeldJetStream::of(call)?;
-        let (question, limit) = publication(call, held.limit)?;
+        let (question, limit, ends) = publication(call, held.limit)?;
         held.in_flight.fetch_add(1, Ordering::Relaxed);
         let flying = InFlight(held.in_flight.clone());
         if held.in_flight.load(Ordering::Relaxed) > MAX_IN_FLIGHT {
@@ -242,7 +252,7 @@ impl Function for PublishLater {
         }
         held.promise(limit, |js, deadline| async move {
             let _flying = flying;
-            Ok(acknowledgement(&js.publish(question, deadline).await?))
+            publish(&js, question, ends, deadline).await
         })
     }
 }
@@ -278,11 +288,25 @@ pub(super) fn names(
     held.promise(held.limit, |js, deadline| async move {
         let names = js.names(&name, body, key, deadline).await?;
         let names = names.iter().filter_map(|name| name.strip_prefix(prefix)).map(Value::from);
-        Ok(Value::list(names))
+        Ok(Value::List(names.collect()))
     })
 }
 
 // Consumers -------------------------------------------------------------------------------------------------------------
+
+/// Refuses the configuration of a consumer whose name is none, or that can't be pulled from.
+fn check_consumer(config: &Json) -> Result<(), Error> {
+    for key in ["name", "durable_name"] {
+        if let Some(name) = config.get(key).and_then(Json::as_str).filter(|name| !name.is_empty()) {
+            arguments::name(&name.into(), "name of the consumer")?;
+        }
+    }
+    if config.get("deliver_subject").is_some() {
+        let text = "with deliver_subject it is a push consumer: make that by api(), and subscribe to the subject";
+        return Err(Error::new(Code::BadArgument, text));
+    }
+    Ok(())
+}
 
 ask!(
     /// `jetstream:consumer(stream, name)`, or `jetstream:consumer(stream, configuration, action)`.
@@ -292,6 +316,7 @@ ask!(
             Value::String(_) => (Some(arguments::name(call.argument(3), "name of the consumer")?.to_owned()), Json::Null),
             config => (None, object(config, "name or configuration of the consumer")?),
         };
+        check_consumer(&config)?;
         let action = match call.argument(4) {
             Value::Nil => "",
             action => match arguments::text(action, "action")? {
@@ -326,6 +351,11 @@ impl Function for OrderedConsumer {
             Value::Nil => json!({}),
             config => object(config, "options of the consumer")?,
         };
+        let filters = config.get("filter_subjects").and_then(Json::as_array);
+        let filters = filters.into_iter().flatten().chain(config.get("filter_subject"));
+        for filter in filters.filter_map(Json::as_str) {
+            arguments::wildcard_subject(&filter.into())?;
+        }
         let ordered = Ordered::new(held.js.clone(), stream, config)?;
         Ok(Value::Handle(Arc::new(HeldConsumer::ordered(held, ordered))))
     }
@@ -361,6 +391,12 @@ fn open_bucket(held: Arc<HeldJetStream>, name: String, create: Option<Json>) -> 
     let owner = held.clone();
     held.promise(held.limit, |js, deadline| async move {
         if let Some(config) = create {
+            if config.get("compression").is_some() {
+                js.needs((2, 10), "compression", deadline).await?;
+            }
+            if config.get("allow_msg_ttl").is_some() {
+                js.needs((2, 11), "limit_marker_ttl_s", deadline).await?;
+            }
             js.ask(&format!("STREAM.CREATE.KV_{name}"), &config, deadline).await?;
         }
         let bucket = Bucket::new(js, name);

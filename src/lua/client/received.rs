@@ -188,7 +188,12 @@ acknowledgement!(
     Term, c"term", |call| {
         let text = match call.argument(3) {
             Value::Nil => "+TERM".to_owned(),
-            reason => format!("+TERM {}", arguments::text(reason, "reason")?),
+            reason => {
+                let text = format!("+TERM {}", arguments::text(reason, "reason")?);
+                // An older server takes what has a reason for no acknowledgement at all.
+                let session = origin(call)?.1.connection()?.session().clone();
+                if session.is_at_least(2, 10, 4) { text } else { "+TERM".to_owned() }
+            }
         };
         acknowledge(call, text, ACK_WAIT, false)
     }
