@@ -25,6 +25,8 @@ pub struct Message {
     pub lane: u64,
     /// A subject with wildcards that stands for this one and its like: what to ask JetStream for streams by.
     pub pattern: Option<Arc<str>>,
+    /// Whether it only tells of a message that was given up: the stream that was named for others need not take it.
+    pub is_letter: bool,
 }
 
 impl Message {
@@ -40,7 +42,15 @@ impl Message {
         // A line break would end the header, and what follows would be another one.
         let clean = |text: String| if text.contains(['\r', '\n']) { text.replace(['\r', '\n'], " ") } else { text };
         let headers = headers.into_iter().map(|(name, value)| (name, clean(value))).collect();
-        Ok(Message { subject, headers, payload: Bytes::from(payload), smaller: None, lane: 0, pattern: None })
+        Ok(Message {
+            subject,
+            headers,
+            payload: Bytes::from(payload),
+            smaller: None,
+            lane: 0,
+            pattern: None,
+            is_letter: false,
+        })
     }
 
     /// What a server counts against its `max_payload`, in bytes: the payload, and the headers as the protocol writes them.
@@ -138,7 +148,7 @@ impl Message {
             0 => None,
             _ => Some(Box::new(Message::take(rest, forms.checked_sub(1)?)?)),
         };
-        Some(Message { subject, headers, payload, smaller, lane, pattern })
+        Some(Message { subject, headers, payload, smaller, lane, pattern, is_letter: false })
     }
 }
 

@@ -157,6 +157,11 @@ impl Link {
         self.client.max_payload().saturating_sub(self.stream.as_ref().map_or(0, added))
     }
 
+    /// The stream that must take a message, if one was named.
+    pub(super) fn named(&self, message: &Message) -> Option<&str> {
+        self.stream.as_deref().filter(|_| !message.is_letter)
+    }
+
     /// Further servers of the same cluster, as the server tells of them: host and port.
     pub fn discovered(&self) -> Vec<String> {
         self.client.server_info().connect_urls
@@ -192,12 +197,13 @@ impl Link {
         for message in batch {
             let unconfirmable = self.ack == Ack::None || self.signals.unconfirmable.load(Ordering::Relaxed);
             let is_unknown = |pattern| streams.is_unknown(pattern, &message.subject);
-            if !unconfirmable && self.stream.is_none() && message.pattern.as_ref().is_some_and(is_unknown) {
+            let named = self.named(message).is_some();
+            if !unconfirmable && !named && message.pattern.as_ref().is_some_and(is_unknown) {
                 let text = format!("{}: JetStream does not say whether a stream takes it", message.subject);
                 outcomes.push(Outcome::Unsent(Error::new(Code::NotStored, text)));
                 continue;
             }
-            let taken = if self.stream.is_some() { !streams.is_silent } else { streams.take(&message.subject) };
+            let taken = if named { !streams.is_silent } else { streams.take(&message.subject) };
             let acknowledged = !unconfirmable && taken;
             let (outcome, reply) = if acknowledged {
                 self.serial = self.serial.wrapping_add(1);
@@ -281,8 +287,8 @@ impl Link {
         for (name, value) in &message.headers {
             headers.append(name.as_str(), value.as_str());
         }
-        if let Some(stream) = &self.stream {
-            headers.insert(EXPECTED, stream.as_str());
+        if let Some(stream) = self.named(message) {
+            headers.insert(EXPECTED, stream);
         }
         let sent = match (headers.is_empty(), reply) {
             (true, None) => self.client.publish(subject, payload).await,
