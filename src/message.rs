@@ -27,6 +27,8 @@ pub struct Message {
     pub reply: Option<String>,
     /// A subject with wildcards that stands for this one and its like: what to ask JetStream for streams by.
     pub pattern: Option<Arc<str>>,
+    /// Whether it only tells of a message that was given up: the stream that was named for others need not take it.
+    pub is_letter: bool,
 }
 
 impl Message {
@@ -50,6 +52,7 @@ impl Message {
             lane: 0,
             reply: None,
             pattern: None,
+            is_letter: false,
         })
     }
 
@@ -150,7 +153,7 @@ impl Message {
             0 => None,
             _ => Some(Box::new(Message::take(rest, forms.checked_sub(1)?)?)),
         };
-        Some(Message { subject, headers, payload, smaller, lane, reply, pattern })
+        Some(Message { subject, headers, payload, smaller, lane, reply, pattern, is_letter: false })
     }
 }
 

@@ -158,6 +158,8 @@ pub struct Endpoint {
     pub ensure_stream: Option<EnsureStream>,
     /// Where and how messages are kept on disk; in memory alone, if nowhere.
     pub spool: Option<Spool>,
+    /// Where it is told of messages that were given up; nowhere, if none.
+    pub dead_letter_subject: Option<String>,
     /// After how many seconds a message that was not delivered is given up; 0, the default, is never. RGW's
     /// `time_to_live`.
     pub time_to_live: u64,
@@ -203,6 +205,7 @@ impl Endpoint {
             stream: stream(fields),
             ensure_stream: ensure_stream(fields),
             spool: spool(fields),
+            dead_letter_subject: dead_letter_subject(fields),
             time_to_live: fields.integer("time_to_live", 0..=31_536_000, 0),
             max_retries: fields.integer("max_retries", 0..=1_000_000, 0),
             retry_sleep_duration: fields.integer("retry_sleep_duration", 0..=86_400, 0),
@@ -304,6 +307,21 @@ fn stream(fields: &mut Fields<'_>) -> Option<String> {
         fields.problem("stream", "must be the name of a stream: no dots, wildcards, slashes and white space");
     }
     Some(name.to_owned())
+}
+
+/// One subject for all: what it was that was given up is said in headers.
+fn dead_letter_subject(fields: &mut Fields<'_>) -> Option<String> {
+    let subject = fields.text("dead_letter_subject", 1024)?;
+    let empty = subject.split('.').any(str::is_empty);
+    if empty
+        || subject.starts_with('$')
+        || subject.contains(['*', '>', '{', '}'])
+        || subject.contains(char::is_whitespace)
+    {
+        let text = "must be one subject, such as dead.s3: no wildcards, variables, white space and empty tokens";
+        fields.problem("dead_letter_subject", text);
+    }
+    Some(subject.to_owned())
 }
 
 /// What is on disk has bounds of its own, and no oldest message is ever dropped for a new one there.
@@ -451,6 +469,15 @@ mod tests {
         assert!(tls(&[("ca_dir", "c".into())]).unwrap_err().contains("tls.ca_dir must be the absolute path"));
         let ws = endpoint(Value::from("ws://h"), Value::record([("tls", Value::record([]))])).unwrap_err();
         assert!(ws.contains("tls can't be had with ws://"), "{ws}");
+    }
+
+    #[test]
+    fn a_subject_for_dead_letters_is_one_subject() {
+        let read = |text: &str| endpoint(Value::from("h"), Value::record([("dead_letter_subject", text.into())]));
+        assert_eq!(read("dead.s3").unwrap().dead_letter_subject.as_deref(), Some("dead.s3"));
+        for text in ["", "a..b", "a.*", "dead.>", "$JS.API.x", "dead.{bucket}", "a b"] {
+            assert!(read(text).unwrap_err().contains("dead_letter_subject must be one subject"), "{text}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::queue::{BATCH, BATCH_BYTES, Entry};
 use super::receipt::Receipt;
-use super::spool::{Spool, Which};
+use super::spool::{self, Spool, Which};
 use crate::config;
 use crate::error::Error;
 use crate::log;
@@ -19,6 +19,14 @@ const MAX_RECEIPTS: usize = 10_000;
 /// How long an administrator's call waits for the disk.
 const DISK: Duration = Duration::from_secs(5);
 
+/// What the disk tells by itself.
+pub enum News {
+    /// There is something to load.
+    Arrived,
+    /// These have become dead letters for their age; with their positions.
+    Expired(Vec<(u64, Message)>),
+}
+
 /// What waits on disk.
 pub struct Backlog {
     spool: Spool,
@@ -31,17 +39,25 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// Opens a spool. `clock` gives milliseconds since 1970; `on_arrival` is called when there is something to load.
+    /// Opens a spool. `clock` gives milliseconds since 1970; `on_news` is called on the disk's thread.
     ///
     /// # Errors
     /// `no_resources`. That the disk is away shows later.
     pub fn open(
         options: &config::Spool,
         clock: fn() -> u64,
-        on_arrival: impl Fn() + Send + Sync + 'static,
+        on_news: impl Fn(News) + Send + Sync + 'static,
     ) -> Result<Backlog, Error> {
+        let heard = move |news: spool::News<'_>| match news {
+            spool::News::Arrived => on_news(News::Arrived),
+            spool::News::Expired(entries) => {
+                let messages =
+                    entries.iter().filter_map(|entry| Some((entry.position, Message::decode(entry.bytes.get(8..)?)?)));
+                on_news(News::Expired(messages.collect()));
+            }
+        };
         Ok(Backlog {
-            spool: Spool::start(options.clone(), clock, on_arrival)?,
+            spool: Spool::start(options.clone(), clock, heard)?,
             clock,
             loaded: AtomicU64::new(0),
             receipts: Mutex::default(),

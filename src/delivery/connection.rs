@@ -1,14 +1,16 @@
 //! One endpoint's queue and state: what Lua hands messages to, and what the courier works on.
 
+mod letters;
 mod report;
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, News};
 use super::queue::{Bounds, Entry, Queue};
 use super::receipt::Receipt;
 use crate::config::{Endpoint, Overflow, Server};
 use crate::error::{Code, Error};
 use crate::message::Message;
 use crate::transport::{Observer, Outcome, Session};
+use letters::Letters;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -43,6 +45,8 @@ struct State {
 /// A queue of messages for one endpoint, with all that is known of the connection. Shared by every Lua state.
 pub struct Connection {
     endpoint: Endpoint,
+    /// Gives milliseconds since 1970.
+    clock: fn() -> u64,
     queue: Mutex<Queue>,
     /// Rung when messages have left the queue.
     room: Condvar,
@@ -54,6 +58,7 @@ pub struct Connection {
     state: Mutex<State>,
     /// What waits on disk, where it is to wait there.
     backlog: OnceLock<Backlog>,
+    letters: Letters,
     /// What the server takes, in bytes; 0 as long as nobody knows.
     max_payload: AtomicUsize,
     accepted: AtomicU64,
@@ -77,23 +82,26 @@ impl Connection {
     /// # Errors
     /// `no_resources`, if the spool's thread can't be started.
     pub fn open(endpoint: Endpoint, clock: fn() -> u64) -> Result<Arc<Connection>, Error> {
-        let connection = Arc::new(Connection::new(endpoint));
+        let connection = Arc::new(Connection::new(endpoint, clock));
         if let Some(options) = &connection.endpoint.spool {
             let weak = Arc::downgrade(&connection);
-            let arrived = move || {
-                if let Some(connection) = weak.upgrade() {
-                    connection.ready.notify_one();
+            let heard = move |news: News| {
+                let Some(connection) = weak.upgrade() else { return };
+                match news {
+                    News::Arrived => connection.ready.notify_one(),
+                    News::Expired(expired) => connection.expired_on_disk(&expired),
                 }
             };
-            let _ = connection.backlog.set(Backlog::open(options, clock, arrived)?);
+            let _ = connection.backlog.set(Backlog::open(options, clock, heard)?);
         }
         Ok(connection)
     }
 
     /// An empty queue in memory.
-    fn new(endpoint: Endpoint) -> Connection {
+    fn new(endpoint: Endpoint, clock: fn() -> u64) -> Connection {
         Connection {
             endpoint,
+            clock,
             queue: Mutex::default(),
             room: Condvar::new(),
             ready: Notify::new(),
@@ -102,6 +110,7 @@ impl Connection {
             session: Arc::default(),
             state: Mutex::default(),
             backlog: OnceLock::new(),
+            letters: Letters::default(),
             max_payload: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
@@ -217,6 +226,12 @@ impl Connection {
 
     /// Notes that messages had to make room for others.
     fn give_up(&self, dropped: &[Entry]) {
+        let none = Error::new(Code::QueueFull, "it had to make room");
+        let (letters, dropped): (Vec<_>, Vec<_>) = dropped.iter().partition(|entry| entry.message.is_letter);
+        letters
+            .into_iter()
+            .filter_map(|entry| self.letters.ended(entry, Some(&none)))
+            .for_each(|text| self.trouble(&text));
         if let Some(first) = dropped.first() {
             self.dropped.fetch_add(u64::try_from(dropped.len()).unwrap_or_default(), Ordering::Relaxed);
             let subject = &first.message.subject;
@@ -284,10 +299,7 @@ impl Connection {
         for (mut entry, outcome) in ended {
             let lost = match outcome {
                 // Who awaits a stream's word does not come here with it.
-                Outcome::Delivered | Outcome::Awaited(_) => {
-                    self.delivered.fetch_add(1, Ordering::Relaxed);
-                    None
-                }
+                Outcome::Delivered | Outcome::Awaited(_) => None,
                 Outcome::Never(error) => Some(error),
                 Outcome::Unsent(error) => {
                     troubles.push(error.to_string());
@@ -309,16 +321,18 @@ impl Connection {
                     }
                 }
             };
-            match (lost, entry.position) {
-                (None, position) => done.extend(position),
-                (Some(error), None) => {
-                    self.refused.fetch_add(1, Ordering::Relaxed);
-                    troubles.push(format!("a message is lost: {error}"));
+            match lost {
+                lost if entry.message.is_letter => troubles.extend(self.letters.ended(&entry, lost.as_ref())),
+                None => {
+                    self.delivered.fetch_add(1, Ordering::Relaxed);
+                    done.extend(entry.position);
                 }
-                (Some(error), Some(position)) => {
+                Some(error) => {
                     self.refused.fetch_add(1, Ordering::Relaxed);
-                    troubles.push(format!("a message is a dead letter: {error}"));
-                    dead.push((position, error.to_string()));
+                    let what = if entry.position.is_some() { "a dead letter" } else { "lost" };
+                    troubles.push(format!("a message is {what}: {error}"));
+                    dead.extend(entry.position.map(|position| (position, error.to_string())));
+                    self.tell_of(&mut queue, &entry.message, &error);
                 }
             }
             queue.done(&entry);
@@ -480,7 +494,7 @@ mod tests {
 
     fn connection(options: &[(&str, Value)]) -> Connection {
         let options = Value::Table(options.iter().map(|(key, value)| ((*key).into(), value.clone())).collect());
-        Connection::new(Endpoint::from_arguments(&Value::from("nats://h:1"), &options).unwrap())
+        Connection::new(Endpoint::from_arguments(&Value::from("nats://h:1"), &options).unwrap(), || 1)
     }
 
     fn message() -> Message {
@@ -582,7 +596,7 @@ mod tests {
         let options =
             Value::record([("max_pending", Value::Integer(1)), ("allow_cleartext_secrets", Value::Boolean(true))]);
         let endpoint = Endpoint::from_arguments(&Value::from("nats://u:hunter2@h:1"), &options).unwrap();
-        let connection = Connection::new(endpoint);
+        let connection = Connection::new(endpoint, || 1);
         let message = Message::new("s".into(), Vec::new(), vec![1]).unwrap();
         assert!(connection.publish(message.clone(), Instant::now()).is_ok());
         assert!(connection.publish(message, Instant::now()).is_err());

@@ -252,7 +252,10 @@ impl Queue {
 
     /// Forgets a message that was taken.
     pub fn done(&mut self, entry: &Entry) {
-        self.release(entry);
+        // One that was too old while it waited has given its lane back already.
+        if self.lanes.get(&entry.message.lane).is_some_and(|lane| lane.busy) {
+            self.release(entry);
+        }
         self.forget(entry);
     }
 
@@ -327,6 +330,24 @@ mod tests {
         assert_eq!(sizes(&queue.push(entry(4, 0), bounds).unwrap().dropped), [1]);
         assert_eq!(sizes(&queue.take(BATCH, Instant::now())), [2, 3, 4]);
         assert_eq!(code(queue.push(entry(5, 0), bounds)), Some(Code::QueueFull));
+    }
+
+    #[test]
+    fn a_lane_stays_in_order_when_its_first_message_is_too_old() {
+        let mut queue = Queue::default();
+        (1..=4).for_each(|size| push(&mut queue, size, 7));
+        let first = queue.take(BATCH, Instant::now());
+        queue.put_back(first);
+        for old in queue.take_older(|entry| entry.message.payload.len() == 1) {
+            queue.done(&old);
+        }
+        let mut order = Vec::new();
+        while let Some(entry) = queue.take(BATCH, Instant::now()).pop() {
+            order.push(entry.message.payload.len());
+            queue.done(&entry);
+        }
+        assert_eq!(order, [2, 3, 4]);
+        assert!(queue.lanes.is_empty() && queue.pending() == (0, 0));
     }
 
     #[test]

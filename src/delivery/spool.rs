@@ -26,6 +26,7 @@ mod writer;
 pub use answer::Answer;
 pub use dead::Which;
 pub use entry::{DeadLetter, Entry};
+pub use state::News;
 
 use crate::config::Spool as Options;
 use crate::error::{Code, Error};
@@ -75,17 +76,17 @@ impl Thread {
 
 impl Spool {
     /// Starts the thread, which opens a slot; what is appended meanwhile waits for that. `clock` gives milliseconds since
-    /// 1970. `on_arrival` is called on the thread whenever there are new entries to read, those of an earlier process and
-    /// of adopted slots among them; it must not block.
+    /// 1970. `on_news` is called on the thread whenever there are new entries to read, those of an earlier process and of
+    /// adopted slots among them, and when some were too old; it must not block.
     ///
     /// # Errors
     /// `no_resources`. That the disk is away shows in the answers and in [`Spool::status`].
     pub fn start(
         options: Options,
         clock: fn() -> u64,
-        on_arrival: impl Fn() + Send + Sync + 'static,
+        on_news: impl Fn(News<'_>) + Send + Sync + 'static,
     ) -> Result<Spool, Error> {
-        Spool::start_with(Shared::new(options, RETRY, clock, Box::new(on_arrival)))
+        Spool::start_with(Shared::new(options, RETRY, clock, Box::new(on_news)))
     }
 
     fn start_with(shared: Shared) -> Result<Spool, Error> {

@@ -131,7 +131,11 @@ impl Bucket {
         check_key(&key)?;
         self.with(deadline, |store| async move {
             let Some(revision) = revision else {
-                return store.entry(key).await.map(|entry| entry.map(KeyValue::from)).map_err(|error| self.failed(&error));
+                return store
+                    .entry(key)
+                    .await
+                    .map(|entry| entry.map(KeyValue::from))
+                    .map_err(|error| self.failed(&error));
             };
             // Not by the store, which prints to standard output when the revision is of another key.
             match store.stream.get_raw_message(revision).await {

@@ -52,7 +52,7 @@ impl Link {
             if !streams.is_due(pattern, now) {
                 continue;
             }
-            let answer = match &self.stream {
+            let answer = match self.named(message) {
                 Some(name) => self.look_at(name, &message.subject, streams).await,
                 None => self.streams_of(pattern, &message.subject).await,
             };

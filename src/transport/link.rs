@@ -165,6 +165,11 @@ impl Link {
         self.client.max_payload().saturating_sub(self.stream.as_ref().map_or(0, added))
     }
 
+    /// The stream that must take a message, if one was named.
+    pub(super) fn named(&self, message: &Message) -> Option<&str> {
+        self.stream.as_deref().filter(|_| !message.is_letter)
+    }
+
     /// Further servers of the same cluster, as the server tells of them: host and port.
     pub fn discovered(&self) -> Vec<String> {
         self.client.server_info().connect_urls
@@ -200,12 +205,13 @@ impl Link {
         for message in batch {
             let unconfirmable = self.ack == Ack::None || self.signals.unconfirmable.load(Ordering::Relaxed);
             let is_unknown = |pattern| streams.is_unknown(pattern, &message.subject);
-            if !unconfirmable && self.stream.is_none() && message.pattern.as_ref().is_some_and(is_unknown) {
+            let named = self.named(message).is_some();
+            if !unconfirmable && !named && message.pattern.as_ref().is_some_and(is_unknown) {
                 let text = format!("{}: JetStream does not say whether a stream takes it", message.subject);
                 outcomes.push(Outcome::Unsent(Error::new(Code::NotStored, text)));
                 continue;
             }
-            let taken = if self.stream.is_some() { !streams.is_silent } else { streams.take(&message.subject) };
+            let taken = if named { !streams.is_silent } else { streams.take(&message.subject) };
             // The answers to one with a reply are somebody else's.
             let acknowledged = !unconfirmable && taken && message.reply.is_none();
             let (outcome, reply) = if acknowledged {
@@ -290,8 +296,8 @@ impl Link {
         for (name, value) in &message.headers {
             headers.append(name.as_str(), value.as_str());
         }
-        if let Some(stream) = &self.stream {
-            headers.insert(EXPECTED, stream.as_str());
+        if let Some(stream) = self.named(message) {
+            headers.insert(EXPECTED, stream);
         }
         let sent = match (headers.is_empty(), reply) {
             (true, None) => self.client.publish(subject, payload).await,

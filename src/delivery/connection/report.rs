@@ -43,6 +43,7 @@ impl Connection {
         let count = |counter: &AtomicU64| Value::from(counter.load(Ordering::Relaxed));
         let state = lock(&self.state);
         let size = |number: usize| Value::from(u64::try_from(number).unwrap_or(u64::MAX));
+        let [letters, letters_lost] = self.letters.status();
         Value::record([
             ("url", self.endpoint.shown().into()),
             ("name", self.endpoint.name.as_str().into()),
@@ -58,6 +59,8 @@ impl Connection {
             ("retried", count(&self.retried)),
             ("refused", count(&self.refused)),
             ("dropped", count(&self.dropped)),
+            letters,
+            letters_lost,
             ("last_error", state.trouble.as_str().into()),
             ("spool", self.backlog.get().map_or_else(|| Value::record([]), Backlog::status)),
             ("login_expires", state.login_expires.into()),

@@ -1,6 +1,6 @@
 //! The dead letters of a queue: entries that will not be delivered, unless someone replays them.
 
-use super::entry::{DeadLetter, cost, decode_dead, encode, encode_dead};
+use super::entry::{DeadLetter, Entry, cost, decode_dead, encode, encode_dead};
 use super::failure::Failure;
 use super::store::{CHUNK, DEAD, ENTRIES, Store, Tally, remove};
 use redb::{ReadableDatabase, ReadableTable};
@@ -28,6 +28,10 @@ impl Store {
     /// # Errors
     /// A [`Failure`].
     pub fn bury(&mut self, positions: &[u64], reason: &str, now_ms: u64) -> Result<u64, Failure> {
+        Ok(u64::try_from(self.put_away(positions, reason, now_ms)?.len()).unwrap_or_default())
+    }
+
+    fn put_away(&mut self, positions: &[u64], reason: &str, now_ms: u64) -> Result<Vec<DeadLetter>, Failure> {
         let mut letters = Vec::new();
         for position in &BTreeSet::from_iter(positions) {
             let entry = self.read(position.saturating_sub(1), 1, 0)?.pop();
@@ -50,16 +54,17 @@ impl Store {
             self.forget(letter.entry.position);
             self.dead.add(dead_cost(letter));
         }
-        Ok(u64::try_from(letters.len()).unwrap_or_default())
+        Ok(letters)
     }
 
-    /// Moves what was accepted before a time to the dead letters, a part of it at a time; how many.
+    /// Moves what was accepted before a time to the dead letters, a part of it at a time; which entries.
     ///
     /// # Errors
     /// A [`Failure`].
-    pub fn expire(&mut self, before_ms: u64, now_ms: u64) -> Result<u64, Failure> {
+    pub fn expire(&mut self, before_ms: u64, now_ms: u64) -> Result<Vec<Entry>, Failure> {
         let old = self.older(before_ms, CHUNK);
-        if old.is_empty() { Ok(0) } else { self.bury(&old, "expired", now_ms) }
+        let letters = if old.is_empty() { Vec::new() } else { self.put_away(&old, "expired", now_ms)? };
+        Ok(letters.into_iter().map(|letter| letter.entry).collect())
     }
 
     /// The dead letters after a position, in order, as [`Store::read`] gives entries.

@@ -3,7 +3,7 @@
 use super::disk::Disk;
 #[cfg(test)]
 use super::disk::Faults;
-use super::entry::cost;
+use super::entry::{Entry, cost};
 use super::slot::Slot;
 use super::store::Tally;
 use crate::config::{Spool as Options, SyncRule};
@@ -43,6 +43,16 @@ struct State {
     suspects: HashSet<PathBuf>,
 }
 
+/// What the thread tells by itself.
+pub enum News<'e> {
+    /// There are new entries to read.
+    Arrived,
+    /// These were too old, and are dead letters.
+    Expired(&'e [Entry]),
+}
+
+type OnNews = Box<dyn Fn(News<'_>) + Send + Sync>;
+
 /// What the thread and the callers share.
 pub struct Shared {
     /// As configured.
@@ -53,26 +63,21 @@ pub struct Shared {
     #[cfg(test)]
     pub faults: Arc<Faults>,
     clock: fn() -> u64,
-    on_arrival: Box<dyn Fn() + Send + Sync>,
+    on_news: OnNews,
     state: Mutex<State>,
     lock: AtomicI32,
 }
 
 impl Shared {
     /// Of a spool that is about to be opened.
-    pub fn new(
-        options: Options,
-        retry: Duration,
-        clock: fn() -> u64,
-        on_arrival: Box<dyn Fn() + Send + Sync>,
-    ) -> Shared {
+    pub fn new(options: Options, retry: Duration, clock: fn() -> u64, on_news: OnNews) -> Shared {
         Shared {
             options,
             retry,
             #[cfg(test)]
             faults: Arc::default(),
             clock,
-            on_arrival,
+            on_news,
             state: Mutex::default(),
             lock: AtomicI32::new(-1),
         }
@@ -89,7 +94,12 @@ impl Shared {
 
     /// Tells that there is something to read.
     pub fn arrived(&self) {
-        (self.on_arrival)();
+        (self.on_news)(News::Arrived);
+    }
+
+    /// Tells that entries have become dead letters for their age.
+    pub fn expired(&self, entries: &[Entry]) {
+        (self.on_news)(News::Expired(entries));
     }
 
     /// The disk under a slot's queue.

@@ -61,11 +61,11 @@ fn now_ms() -> u64 {
 }
 
 fn start(options: Options) -> Spool {
-    start_noted(options, || {})
+    start_noted(options, |_| {})
 }
 
-fn start_noted(options: Options, on_arrival: impl Fn() + Send + Sync + 'static) -> Spool {
-    Spool::start_with(Shared::new(options, Duration::from_millis(50), now_ms, Box::new(on_arrival))).unwrap()
+fn start_noted(options: Options, on_news: impl Fn(News<'_>) + Send + Sync + 'static) -> Spool {
+    Spool::start_with(Shared::new(options, Duration::from_millis(50), now_ms, Box::new(on_news))).unwrap()
 }
 
 fn faults(spool: &Spool) -> Arc<Faults> {
@@ -189,9 +189,17 @@ fn limits_hold_and_are_told() {
 #[test]
 fn what_is_too_old_is_a_dead_letter() {
     let scratch = Scratch::new("age");
-    let spool = start(Options { max_age_ms: 300, ..scratch.options(SyncRule::Always) });
+    let told = Arc::new(AtomicU64::new(0));
+    let noted = told.clone();
+    let spool = start_noted(Options { max_age_ms: 300, ..scratch.options(SyncRule::Always) }, move |news| {
+        if let News::Expired(entries) = news {
+            assert!(entries.iter().all(|entry| entry.bytes == b"old"));
+            noted.fetch_add(u64::try_from(entries.len()).unwrap(), Ordering::Relaxed);
+        }
+    });
     (0..700).for_each(|_| drop(spool.append(b"old".to_vec()).unwrap()));
     until("it is dead", || status(&spool, "dead_letters") == 700);
+    assert_eq!(told.load(Ordering::Relaxed), 700);
     let letters = dead(&spool);
     assert_eq!((letters[0].reason.as_str(), letters[0].entry.bytes.as_slice()), ("expired", &b"old"[..]));
     assert!(letters[0].died_ms >= letters[0].entry.accepted_ms + 300);
@@ -203,7 +211,7 @@ fn dead_letters_come_back_as_replays() {
     let scratch = Scratch::new("dead");
     let arrivals = Arc::new(AtomicU64::new(0));
     let noted = arrivals.clone();
-    let spool = start_noted(scratch.options(SyncRule::Always), move || {
+    let spool = start_noted(scratch.options(SyncRule::Always), move |_| {
         noted.fetch_add(1, Ordering::Relaxed);
     });
     let positions: Vec<u64> = (0..6).map(|n| spool.keep(format!("{n}").into_bytes()).unwrap()).collect();

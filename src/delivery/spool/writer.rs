@@ -243,8 +243,8 @@ impl Writer {
         let now_ms = self.shared.now_ms();
         let outcome = loop {
             match store.expire(now_ms.saturating_sub(max_age_ms), now_ms) {
-                Ok(0) => break Ok(()),
-                Ok(_) => {}
+                Ok(expired) if expired.is_empty() => break Ok(()),
+                Ok(expired) => self.shared.expired(&expired),
                 Err(failure) => break Err(failure),
             }
         };

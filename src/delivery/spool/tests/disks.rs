@@ -126,7 +126,7 @@ fn a_thread_that_dies_is_started_anew_and_a_file_that_kills_it_is_put_aside() {
     until("it is there again", || spool.keep(b"b".to_vec()).is_ok());
     until("nothing is lost", || BTreeSet::from_iter(texts(&spool)) == BTreeSet::from(["a".to_owned(), "b".to_owned()]));
     assert!(spool.close(LONG));
-    let shared = Shared::new(scratch.options(SyncRule::Always), Duration::from_millis(50), now_ms, Box::new(|| {}));
+    let shared = Shared::new(scratch.options(SyncRule::Always), Duration::from_millis(50), now_ms, Box::new(|_| {}));
     shared.suspect(&scratch.slot(0));
     let spool = Spool::start_with(shared).unwrap();
     spool.keep(b"c".to_vec()).unwrap();
