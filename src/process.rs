@@ -11,7 +11,7 @@ mod slot;
 use crate::config::Endpoint;
 use crate::delivery::{Backlog, Connection, Receipt, Which, courier};
 use crate::error::{Code, Error};
-use crate::event::{self, Configuration, Moment, Operation, Request};
+use crate::event::{Configuration, Moment, Operation, Request, Scribe};
 use crate::log;
 use crate::thread;
 use crate::value::Value;
@@ -334,13 +334,14 @@ fn publish(
     if let Some(event) = request.event() {
         // One look-up for all rules: they have the broker in common.
         let connection = OnceCell::new();
+        let mut scribe = Scribe::new(request, moment);
         for rule in &configuration.rules {
             let Some(operation) = rule.fits(request, event) else { continue };
             fitted = true;
             let found = connection.get_or_init(|| self::connection(&configuration.endpoint));
             let published = found.clone().and_then(|connection| {
                 let limit = connection.max_payload();
-                connection.publish(event::message(request, operation, rule, moment, limit)?, patience)
+                connection.publish(scribe.message(operation, rule, limit)?, patience)
             });
             match published {
                 Ok(receipt) => receipts.extend(receipt),

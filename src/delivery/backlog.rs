@@ -135,10 +135,7 @@ impl Backlog {
         Ok(Value::list(letters.into_iter().map(|letter| {
             let bytes = letter.entry.bytes.get(8..).unwrap_or_default();
             let message = Message::decode(bytes);
-            let header = |message: &Message| {
-                let found = message.headers.iter().find(|(name, _)| name == "Nats-Msg-Id");
-                found.map(|(_, id)| id.clone()).unwrap_or_default()
-            };
+            let header = |message: &Message| message.headers.get("Nats-Msg-Id").unwrap_or_default().to_owned();
             let payload = message.as_ref().map(|message| message.payload.to_vec()).unwrap_or_default();
             Value::record([
                 ("position", letter.entry.position.into()),

@@ -200,6 +200,14 @@ impl Request {
         String::from_utf8_lossy(self.bytes(text))
     }
 
+    /// How many bytes its texts and maps have, roughly: what a record of it takes.
+    pub fn len(&self) -> usize {
+        // Around each entry of a map stand names and quotes.
+        let map = |map: &Map| map.bytes.saturating_add(map.entries.len().saturating_mul(24));
+        let texts: usize = self.texts.iter().map(Vec::len).sum();
+        texts.saturating_add(map(&self.metadata)).saturating_add(map(&self.tags))
+    }
+
     /// The operation that may be notified of: one that succeeded, on something that has a name.
     pub fn event(&self) -> Option<&'static Operation> {
         let operation = self.candidate()?;
