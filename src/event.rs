@@ -107,8 +107,7 @@ impl<'r> Scribe<'r> {
         let subject = rule.subject.fill(self.request, operation.event_name(), &rule.id);
         let mut message = self.form(operation, rule, subject, Omit::Nothing)?;
         if limit.is_none_or(|limit| message.size() > limit) {
-            let (tags, metadata) =
-                (!self.request.tags.entries().is_empty(), !self.request.metadata.entries().is_empty());
+            let (tags, metadata) = (!self.request.tags.is_empty(), !self.request.metadata.is_empty());
             let mut form = |omit| self.form(operation, rule, message.subject.clone(), omit);
             let mut smaller = if metadata { Some(Box::new(form(Omit::Both)?)) } else { None };
             if tags {

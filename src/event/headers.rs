@@ -53,7 +53,7 @@ pub fn common(
     if key_encoding == KeyEncoding::Aws {
         add("Rgw-Key-Encoding", "aws");
     }
-    let is_missing = |map: &Map, omitted: bool| map.is_truncated() || (omitted && !map.entries().is_empty());
+    let is_missing = |map: &Map, omitted: bool| map.is_truncated() || (omitted && !map.is_empty());
     match (is_missing(&request.metadata, omit.metadata()), is_missing(&request.tags, omit.tags())) {
         (false, false) => {}
         (true, false) => add("Rgw-Incomplete", "metadata"),
@@ -71,10 +71,7 @@ pub fn common(
 
 /// The trace that the client's request belongs to. RGW shows a script no other headers than those that begin with x-amz-.
 fn trace(metadata: &Map, add: &mut impl FnMut(&str, &str)) {
-    let get = |name: &[u8]| {
-        let found = metadata.entries().iter().find(|(key, _)| key == name);
-        found.and_then(|(_, value)| std::str::from_utf8(value).ok())
-    };
+    let get = |name: &[u8]| metadata.get(name).and_then(|value| std::str::from_utf8(value).ok());
     let Some(parent) = get(b"x-amz-meta-traceparent").filter(|parent| is_traceparent(parent)) else { return };
     add("traceparent", parent);
     let printable =

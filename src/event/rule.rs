@@ -220,8 +220,9 @@ impl Rule {
             _ => operation,
         };
         let key = request.bytes(Text::Key);
-        let has =
-            |wanted: &[(Vec<u8>, Vec<u8>)], map: &super::Map| wanted.iter().all(|pair| map.entries().contains(pair));
+        let has = |wanted: &[(Vec<u8>, Vec<u8>)], map: &super::Map| {
+            wanted.iter().all(|(key, value)| map.contains(key, value))
+        };
         let fits = self.events & operation.bit() != 0
             && one_of(&self.buckets, Text::Bucket)
             && one_of(&self.tenants, Text::Tenant)

@@ -85,7 +85,9 @@ impl From<Vec<(String, String)>> for Headers {
 }
 
 fn push(lines: &mut String, text: &str) {
-    if text.bytes().any(|byte| byte == b'\r' || byte == b'\n') {
+    // All bytes are looked at, so that the compiler takes many at a time.
+    let breaks = text.bytes().fold(false, |found, byte| found | (byte == b'\r') | (byte == b'\n'));
+    if breaks {
         lines.push_str(&text.replace(['\r', '\n'], " "));
     } else {
         lines.push_str(text);
