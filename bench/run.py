@@ -13,10 +13,12 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 import cost  # noqa: E402
+import gateway  # noqa: E402
 import report  # noqa: E402
 
 GROUPS = {
     "cost": lambda options: cost.measure(options.module, options.rounds),
+    "gateway": lambda options: gateway.measure(options.release, options.module, options.rounds),
 }
 
 
@@ -33,7 +35,7 @@ def main():
     for name in options.groups or GROUPS:
         print(f"bench: {name}", file=sys.stderr, flush=True)
         rows = GROUPS[name](options)
-        report.write({name: rows})
+        report.write({f"{name} {options.release}" if name == "gateway" else name: rows})
         print(f"\n{name}\n{report.table(rows)}\n", flush=True)
 
 

@@ -1,9 +1,9 @@
 /* A client of S3 that costs next to nothing: sends requests that were signed before, over connections that stay open.
  *
- *   put PORT CLIENTS BYTES METHOD < TARGETS
+ *   put PORT CLIENTS BYTES METHOD HEADERS < TARGETS
  *
  * A line of TARGETS is the path and query of one request; client n sends each CLIENTS-th from the n-th on, one at a time.
- * BYTES is the size of the body. Prints one line of JSON: the requests, the seconds they took, and each request's own time
+ * BYTES is the size of the body, HEADERS are lines for each request. Prints one line of JSON: the requests, the seconds they took, and each request's own time
  * at some quantiles, in microseconds. Ends with 1 if an answer is none of 200 and 204.
  */
 #include <arpa/inet.h>
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 static int port, clients, bytes;
-static const char *method;
+static const char *method, *headers;
 static char **targets;
 static long count;
 static double *times;
@@ -62,7 +62,7 @@ static void *client(void *argument) {
   char *request = malloc(bytes + 8192);
   int s = connect_to();
   for (long i = (long)argument; i < count; i += clients) {
-    int head = snprintf(request, 8192, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: %d\r\n\r\n", method, targets[i], port, bytes);
+    int head = snprintf(request, 8192, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: %d\r\n%s\r\n", method, targets[i], port, bytes, headers);
     memset(request + head, 'x', bytes);
     double start = now();
     for (long sent = 0; sent < head + bytes;) {
@@ -81,8 +81,8 @@ static void *client(void *argument) {
 static int order(const void *a, const void *b) { double x = *(double *)a, y = *(double *)b; return x < y ? -1 : x > y; }
 
 int main(int argc, char **argv) {
-  if (argc != 5) { fprintf(stderr, "usage: put PORT CLIENTS BYTES METHOD < TARGETS\n"); return 2; }
-  port = atoi(argv[1]); clients = atoi(argv[2]); bytes = atoi(argv[3]); method = argv[4];
+  if (argc != 6) { fprintf(stderr, "usage: put PORT CLIENTS BYTES METHOD HEADERS < TARGETS\n"); return 2; }
+  port = atoi(argv[1]); clients = atoi(argv[2]); bytes = atoi(argv[3]); method = argv[4]; headers = argv[5];
   size_t room = 0, size = 0;
   char *line = NULL;
   for (ssize_t n; (n = getline(&line, &size, stdin)) > 0;) {

@@ -2,7 +2,7 @@
 
 use super::queue::{BATCH, BATCH_BYTES, Entry};
 use super::receipt::Receipt;
-use super::spool::{Spool, Which};
+use super::spool::{Answer, Spool, Which};
 use crate::config;
 use crate::error::Error;
 use crate::log;
@@ -18,6 +18,12 @@ const MAX_RECEIPTS: usize = 10_000;
 
 /// How long an administrator's call waits for the disk.
 const DISK: Duration = Duration::from_secs(5);
+
+/// A message on its way to the disk.
+pub struct Keeping {
+    number: u64,
+    answer: Answer<u64>,
+}
 
 /// What waits on disk.
 pub struct Backlog {
@@ -54,11 +60,11 @@ impl Backlog {
         self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message on disk, as the spool's `sync` says; waits for that, so long at most.
+    /// Hands a message to the disk; [`Backlog::kept`] says whether it is there.
     ///
     /// # Errors
     /// `spool_full`, `spool_io`, `closed`.
-    pub fn keep(&self, message: &Message, receipt: Option<Arc<Receipt>>, limit: Duration) -> Result<(), Error> {
+    pub fn append(&self, message: &Message, receipt: Option<Arc<Receipt>>) -> Result<Keeping, Error> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         if let Some(receipt) = receipt {
             let mut receipts = self.receipts();
@@ -67,8 +73,19 @@ impl Backlog {
             }
         }
         let bytes = [&number.to_le_bytes()[..], &message.encode()].concat();
-        self.spool.append(bytes).and_then(|answer| answer.wait(limit)).map(drop).inspect_err(|_| {
+        let answer = self.spool.append(bytes).inspect_err(|_| {
             self.receipts().remove(&number);
+        })?;
+        Ok(Keeping { number, answer })
+    }
+
+    /// Waits until a message is on disk, as the spool's `sync` says; so long at most.
+    ///
+    /// # Errors
+    /// `spool_io`, `closed`.
+    pub fn kept(&self, keeping: Keeping, limit: Duration) -> Result<(), Error> {
+        keeping.answer.wait(limit).map(drop).inspect_err(|_| {
+            self.receipts().remove(&keeping.number);
         })
     }
 

@@ -118,29 +118,58 @@ impl Connection {
     /// # Errors
     /// `queue_full`, `too_large`, `closed`, `spool_full`, `spool_io`.
     pub fn publish(&self, message: Message, deadline: Instant) -> Result<Option<Arc<Receipt>>, Error> {
-        let receipt = (self.endpoint.wait_ms != 0).then(|| Arc::new(Receipt::default()));
-        let pushed = match self.backlog.get() {
-            // The disk tells the courier of it.
-            Some(backlog) => {
-                let limit = deadline.saturating_duration_since(Instant::now());
-                self.check_open().and_then(|()| backlog.keep(&message, receipt.clone(), limit)).map(|()| false)
+        let (mut receipts, result) = self.publish_all(vec![message], deadline);
+        result.map(|()| receipts.pop())
+    }
+
+    /// Accepts messages, each as [`Connection::publish`] does and whatever becomes of the others: with one wait for the disk
+    /// and one wake-up of the courier for all. The error is the first one that there was.
+    pub fn publish_all(&self, messages: Vec<Message>, deadline: Instant) -> (Vec<Arc<Receipt>>, Result<(), Error>) {
+        let (mut receipts, mut keeping, mut result) = (Vec::new(), Vec::new(), Ok(()));
+        let (mut wake, mut accepted) = (false, 0);
+        let mut refuse = |error: Error| {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+            self.trouble(&error.to_string());
+            if result.is_ok() {
+                result = Err(error);
             }
-            None => self.push(Entry::new(message, receipt.clone()), deadline),
         };
-        match pushed {
-            Ok(first) => {
-                self.accepted.fetch_add(1, Ordering::Relaxed);
-                if first {
-                    self.ready.notify_one();
-                }
-                Ok(receipt)
+        for message in messages {
+            let receipt = (self.endpoint.wait_ms != 0).then(|| Arc::new(Receipt::default()));
+            match self.backlog.get() {
+                // The disk tells the courier of it.
+                Some(backlog) => match self.check_open().and_then(|()| backlog.append(&message, receipt.clone())) {
+                    Ok(kept) => keeping.push((backlog, kept, receipt)),
+                    Err(error) => refuse(error),
+                },
+                None => match self.push(Entry::new(message, receipt.clone()), deadline) {
+                    Ok(first) => {
+                        wake |= first;
+                        accepted += 1;
+                        receipts.extend(receipt);
+                    }
+                    Err(error) => refuse(error),
+                },
             }
-            Err(error) => {
-                self.rejected.fetch_add(1, Ordering::Relaxed);
-                self.trouble(&error.to_string());
-                Err(error)
+            if wake && self.endpoint.overflow == Overflow::Block {
+                // The next one may wait for the room that this one takes.
+                self.ready.notify_one();
             }
         }
+        if wake {
+            self.ready.notify_one();
+        }
+        for (backlog, kept, receipt) in keeping {
+            match backlog.kept(kept, deadline.saturating_duration_since(Instant::now())) {
+                Ok(()) => {
+                    accepted += 1;
+                    receipts.extend(receipt);
+                }
+                Err(error) => refuse(error),
+            }
+        }
+        self.accepted.fetch_add(accepted, Ordering::Relaxed);
+        (receipts, result)
     }
 
     fn check_open(&self) -> Result<(), Error> {
@@ -543,6 +572,32 @@ mod tests {
         assert!(connection.publish(message(), deadline).is_ok());
         connection.end(Duration::from_secs(10));
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn messages_that_are_published_together_go_to_disk_together() {
+        let directory = std::env::temp_dir().join(format!("rgw_nats-together-{}", std::process::id()));
+        let spool =
+            Value::record([("directory", directory.to_str().unwrap().into()), ("group_ms", Value::Integer(200))]);
+        let options = Value::record([("spool", spool)]);
+        let endpoint = Endpoint::from_arguments(&Value::from("nats://h:1"), &options).unwrap();
+        let connection = Connection::open(endpoint, || 1).unwrap();
+        let begin = Instant::now();
+        let (_, result) = connection.publish_all(vec![message(); 50], begin + Duration::from_secs(60));
+        assert_eq!(result.map_err(|error| error.code()), Ok(()));
+        assert!(begin.elapsed() < Duration::from_secs(5), "one after the other they take 10 s");
+        assert_eq!(connection.accepted.load(Ordering::Relaxed), 50);
+        connection.end(Duration::from_secs(10));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_one_message_comes_to_means_nothing_to_the_others() {
+        let connection = connection(&[("max_pending", Value::Integer(2))]);
+        let (receipts, result) = connection.publish_all(vec![message(); 5], Instant::now());
+        assert_eq!((receipts.len(), result.unwrap_err().code()), (0, Code::QueueFull));
+        let counts = [&connection.accepted, &connection.rejected].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts, [2, 3]);
     }
 
     #[test]
