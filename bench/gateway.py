@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from state import CONNECT, NOTIFY, PROGRAMS
 
 CLIENTS = 8
 SIZE = 4096
-REQUESTS = 3000
+REQUESTS = 1500
 WARM_UP = 300
 METADATA = {"color": "red", "camera": "x100"}
 TAGGING = "project=blue&stage=raw"
@@ -87,8 +88,9 @@ class Gateway:
 
     def script(self, text):
         """Changes the script; none is none."""
-        self.cluster.admin("script", "rm", "--context=postRequest", check=False)
-        if text is not None:
+        if text is None:
+            self.cluster.admin("script", "rm", "--context=postRequest", check=False)
+        else:
             self.cluster.put_script(text)
         # The gateway keeps what it has read until it is told.
         time.sleep(1)
@@ -179,6 +181,7 @@ def _measure(gateway, release, rounds):
             gateway.script(script)
             before = gateway.check()
             found[name].append(gateway.load(bucket))
+            print(f"bench: {name}: {found[name][-1]['rate']:.0f} PUTs a second", file=sys.stderr, flush=True)
             if notifies:
                 wanted = before + 2 * REQUESTS + WARM_UP
                 wait_until(lambda wanted=wanted: gateway.check() >= wanted, f"the events of {name}", timeout=30)

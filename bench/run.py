@@ -14,10 +14,14 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 import cost  # noqa: E402
 import gateway  # noqa: E402
+import growth  # noqa: E402
+import publish  # noqa: E402
 import report  # noqa: E402
 
 GROUPS = {
     "cost": lambda options: cost.measure(options.module, options.rounds),
+    "publish": lambda options: publish.measure(options.module, options.rounds),
+    "growth": lambda options: growth.measure(options.module, options.rounds),
     "gateway": lambda options: gateway.measure(options.release, options.module, options.rounds),
 }
 

@@ -3,6 +3,7 @@
 //! Pure: no clock and no I/O; the time and the sequence are arguments. Knows neither Lua nor NATS' connections.
 
 mod cloudevents;
+mod gate;
 mod glob;
 mod headers;
 mod json;

@@ -290,7 +290,7 @@ fn publish_late(waiting: &[(Request, Moment)], configuration: &Configuration) {
 /// As for [`notify`], by the configuration.
 pub fn has_room(request: &Request, source: &Value) -> Result<bool, Error> {
     let Use::Now(configuration) = configuration(source, || None)? else { return Ok(true) };
-    let fits = |event| configuration.rules.iter().any(|rule| rule.fits(request, event).is_some());
+    let fits = |event| configuration.fitting(request, event).next().is_some();
     if !request.event().is_some_and(fits) {
         return Ok(true);
     }
@@ -343,8 +343,7 @@ fn publish(
         let mut fitted = false;
         if let Some(event) = request.event() {
             let mut scribe = Scribe::new(request, *moment);
-            for rule in &configuration.rules {
-                let Some(operation) = rule.fits(request, event) else { continue };
+            for (rule, operation) in configuration.fitting(request, event) {
                 fitted = true;
                 let made = connection().and_then(|one| scribe.message(operation, rule, one.max_payload()));
                 match made {

@@ -86,9 +86,15 @@ static int index_map(lua_State *L) {
   lua_pushnil(L);
   return 1;
 }
+/* The entry behind a key. RGW looks it up in a tree; where the last one was is as good. */
+static const struct field *after(const struct field *f, const char *k) {
+  static const struct field *last;
+  if (!last || !last->name || strcmp(last->name, k)) for (last = f; last->name && strcmp(last->name, k);) last++;
+  return last->name ? ++last : last;
+}
 static int map_next(lua_State *L) {
   const struct field *f = lua_touserdata(L, lua_upvalueindex(1));
-  if (!lua_isnil(L, 2)) { const char *k = luaL_checkstring(L, 2); while (f->name && strcmp(f->name, k)) f++; if (f->name) f++; }
+  if (!lua_isnil(L, 2)) { const char *k = luaL_checkstring(L, 2); f = after(f, k); }
   if (!f->name) { lua_pushnil(L); lua_pushnil(L); return 2; }
   lua_pushstring(L, f->name);
   push(L, f);

@@ -1,6 +1,7 @@
 //! Rules: which requests are notified of, and how; RGW's notification configurations, with RGW's meanings.
 
 use super::Template;
+use super::gate::{Gate, Look};
 use super::glob::Glob;
 use super::json::Json;
 use super::operation::{OPERATIONS, Operation};
@@ -31,6 +32,8 @@ pub struct Configuration {
     pub endpoint: Endpoint,
     /// The rules; a request is notified of once for each that fits.
     pub rules: Vec<Rule>,
+    /// A gate for each of them.
+    gates: Vec<Gate>,
     events: Events,
 }
 
@@ -115,7 +118,19 @@ impl Configuration {
             }
         }
         let events = rules.iter().fold(0, |all, rule| all | rule.events);
-        (Configuration { endpoint, rules, events }, fields.finish())
+        let gates = rules.iter().map(|rule| Gate::new(rule.events, &rule.buckets, &rule.prefix)).collect();
+        (Configuration { endpoint, rules, gates, events }, fields.finish())
+    }
+
+    /// The rules that a request of `operation` fits, in their order, and which event it is under each.
+    pub fn fitting<'c>(
+        &'c self,
+        request: &'c Request,
+        operation: &'static Operation,
+    ) -> impl Iterator<Item = (&'c Rule, &'static Operation)> {
+        let look = Look::at(request, operation.bit() | operation.as_marker().map_or(0, Operation::bit));
+        let passed = self.gates.iter().zip(&self.rules).filter(move |(gate, _)| gate.lets(&look));
+        passed.filter_map(move |(_, rule)| Some((rule, rule.fits(request, operation)?)))
     }
 
     /// The events that its rules ask for: the bits of the operations.
@@ -348,7 +363,12 @@ mod tests {
         let (configuration, problems) = read(text);
         assert_eq!(problems, Vec::<String>::new(), "{text}");
         let rule = &configuration.rules[0];
-        request.event().is_some_and(|operation| rule.fits(request, operation).is_some())
+        // A gate may not turn away what fits.
+        request.event().is_some_and(|operation| {
+            let passed = configuration.fitting(request, operation).next().is_some();
+            assert_eq!(passed, configuration.rules[0].fits(request, operation).is_some());
+            passed
+        })
     }
 
     #[test]
