@@ -3,7 +3,10 @@
 //! Pure: no clock and no I/O; the time and the sequence are arguments. Knows neither Lua nor NATS' connections.
 
 mod cloudevents;
+mod gate;
+mod glob;
 mod headers;
+mod json;
 mod operation;
 mod record;
 mod request;
@@ -16,8 +19,9 @@ pub use rule::{Configuration, Rule};
 pub use subject::{Template, check as check_subject};
 
 use crate::error::Error;
-use crate::message::Message;
-use rule::Format;
+use crate::message::{Headers, Message};
+use record::Record;
+use rule::{Format, KeyEncoding};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// When an event is made, and which one it is: the two things that the record needs from outside.
@@ -50,38 +54,90 @@ impl Omit {
     }
 }
 
-/// The message of a request that is an event of `operation` under a rule. If it is larger than `limit`, or nobody knows what
-/// the limit is, the message has smaller ones with it, without tags and without user metadata.
-///
-/// # Errors
-/// `too_large` and `internal`, to which no request is known to lead.
-pub fn message(
-    request: &Request,
-    operation: &Operation,
-    rule: &Rule,
+/// Makes the messages of one request: most of what rules make of it they have in common.
+pub struct Scribe<'r> {
+    request: &'r Request,
     moment: Moment,
-    limit: Option<usize>,
-) -> Result<Message, Error> {
-    let subject = rule.subject.fill(request, operation.event_name(), &rule.id);
-    let form = |omit: Omit| {
-        let mut payload = record::encode(request, operation, rule, moment, omit)?;
-        if rule.format == Format::CloudEventsStructured {
-            payload = cloudevents::structured(request, operation, rule, moment, payload)?;
-        }
-        Message::new(subject.clone(), headers::of(request, operation, rule, moment, omit), payload)
-    };
-    let mut message = form(Omit::Nothing)?;
-    message.lane = lane(request);
-    message.pattern = Some(rule.subject.pattern());
-    if limit.is_none_or(|limit| message.size() > limit) {
-        let (tags, metadata) = (!request.tags.entries().is_empty(), !request.metadata.entries().is_empty());
-        let mut smaller = if metadata { Some(Box::new(form(Omit::Both)?)) } else { None };
-        if tags {
-            smaller = Some(Box::new(Message { smaller, ..form(Omit::Tags)? }));
-        }
-        message.smaller = smaller;
+    lane: Option<u64>,
+    common: Option<Common>,
+}
+
+/// What rules have in common that agree on the event, the format and the encoding of keys.
+struct Common {
+    operation: &'static Operation,
+    format: Format,
+    key_encoding: KeyEncoding,
+    omit: Omit,
+    record: Record,
+    headers: Headers,
+}
+
+impl Common {
+    fn of(request: &Request, operation: &'static Operation, rule: &Rule, moment: Moment, omit: Omit) -> Common {
+        let (format, key_encoding) = (rule.format, rule.key_encoding);
+        let record = Record::of(request, operation, key_encoding, moment, omit);
+        let headers = headers::common(request, operation, format, key_encoding, moment, omit);
+        Common { operation, format, key_encoding, omit, record, headers }
     }
-    Ok(message)
+
+    fn suits(&self, operation: &Operation, rule: &Rule, omit: Omit) -> bool {
+        *self.operation == *operation
+            && self.format == rule.format
+            && self.key_encoding == rule.key_encoding
+            && self.omit == omit
+    }
+}
+
+impl<'r> Scribe<'r> {
+    /// One for a request.
+    pub fn new(request: &'r Request, moment: Moment) -> Scribe<'r> {
+        Scribe { request, moment, lane: None, common: None }
+    }
+
+    /// The message of the request, which is an event of `operation`, under a rule. If it is larger than `limit`, or nobody
+    /// knows what the limit is, the message has smaller ones with it, without tags and without user metadata.
+    ///
+    /// # Errors
+    /// `too_large` and `internal`, to which no request is known to lead.
+    pub fn message(
+        &mut self,
+        operation: &'static Operation,
+        rule: &Rule,
+        limit: Option<usize>,
+    ) -> Result<Message, Error> {
+        let subject = rule.subject.fill(self.request, operation.event_name(), &rule.id);
+        let mut message = self.form(operation, rule, subject, Omit::Nothing)?;
+        if limit.is_none_or(|limit| message.size() > limit) {
+            let (tags, metadata) = (!self.request.tags.is_empty(), !self.request.metadata.is_empty());
+            let mut form = |omit| self.form(operation, rule, message.subject.clone(), omit);
+            let mut smaller = if metadata { Some(Box::new(form(Omit::Both)?)) } else { None };
+            if tags {
+                smaller = Some(Box::new(Message { smaller, ..form(Omit::Tags)? }));
+            }
+            message.smaller = smaller;
+        }
+        message.lane = *self.lane.get_or_insert_with(|| lane(self.request));
+        message.pattern = Some(rule.subject.pattern());
+        Ok(message)
+    }
+
+    fn form(
+        &mut self,
+        operation: &'static Operation,
+        rule: &Rule,
+        subject: String,
+        omit: Omit,
+    ) -> Result<Message, Error> {
+        let (request, moment) = (self.request, self.moment);
+        let kept = self.common.take().filter(|common| common.suits(operation, rule, omit));
+        let common = self.common.insert(kept.unwrap_or_else(|| Common::of(request, operation, rule, moment, omit)));
+        let mut payload = common.record.under(rule);
+        if rule.format == Format::CloudEventsStructured {
+            payload = cloudevents::structured(request, operation, rule.key_encoding, moment, payload)?;
+        }
+        let headers = headers::under(rule, request, operation, moment, &common.headers);
+        Message::new(subject, headers, payload)
+    }
 }
 
 /// A number for the object of a request: its messages must stay in order.
@@ -128,18 +184,18 @@ mod tests {
 
     fn made(request: &Request, rule: &Rule, limit: Option<usize>) -> Message {
         let operation = rule.fits(request, request.event().unwrap()).unwrap();
-        message(request, operation, rule, MOMENT, limit).unwrap()
+        Scribe::new(request, MOMENT).message(operation, rule, limit).unwrap()
     }
 
     fn header<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
-        message.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        message.headers.get(name)
     }
 
     #[test]
     fn headers_say_what_the_message_is() {
         let mut put = request("put_obj");
         let message = made(&put, &rule(&[]), LIMIT);
-        let names: Vec<&str> = message.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = message.headers.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["Nats-Msg-Id", "Content-Type", "Rgw-Event", "Rgw-Bucket", "Rgw-Request-Id"]);
         assert_eq!(header(&message, "Content-Type"), Some("application/json"));
         assert_eq!(header(&message, "Rgw-Event"), Some("ObjectCreated:Put"));

@@ -1,5 +1,9 @@
 //! What is delivered: a subject, headers and bytes. The layers below the event know nothing else of it.
 
+mod headers;
+
+pub use headers::Headers;
+
 use crate::error::{Code, Error};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -15,8 +19,8 @@ const MAX_FORMS: usize = 8;
 pub struct Message {
     /// A legal subject.
     pub subject: String,
-    /// Names with values, none with a line break in it.
-    pub headers: Vec<(String, String)>,
+    /// Its headers.
+    pub headers: Headers,
     /// The bytes.
     pub payload: Bytes,
     /// What to send instead where this is larger than the server takes.
@@ -36,14 +40,12 @@ impl Message {
     ///
     /// # Errors
     /// `too_large`, if the payload is larger than any server takes.
-    pub fn new(subject: String, headers: Vec<(String, String)>, payload: Vec<u8>) -> Result<Message, Error> {
+    pub fn new(subject: String, headers: impl Into<Headers>, payload: Vec<u8>) -> Result<Message, Error> {
         if payload.len() > MAX_PAYLOAD {
             let message = format!("a payload of {} bytes; no server takes more than {MAX_PAYLOAD}", payload.len());
             return Err(Error::new(Code::TooLarge, message));
         }
-        // A line break would end the header, and what follows would be another one.
-        let clean = |text: String| if text.contains(['\r', '\n']) { text.replace(['\r', '\n'], " ") } else { text };
-        let headers = headers.into_iter().map(|(name, value)| (name, clean(value))).collect();
+        let headers = headers.into();
         Ok(Message {
             subject,
             headers,
@@ -58,16 +60,12 @@ impl Message {
 
     /// What a server counts against its `max_payload`, in bytes: the payload, and the headers as the protocol writes them.
     pub fn size(&self) -> usize {
-        let lines = self.headers.iter().map(|(name, value)| name.len() + ": \r\n".len() + value.len()).sum::<usize>();
-        let headers = if self.headers.is_empty() { 0 } else { "NATS/1.0\r\n\r\n".len() + lines };
-        headers + self.payload.len()
+        self.headers.size().saturating_add(self.payload.len())
     }
 
     /// Gives the message, and its smaller forms, another id than it had: it is sent anew, and is no repetition.
     pub fn rename(&mut self, number: u64) {
-        for (_, value) in self.headers.iter_mut().filter(|(name, _)| name == "Nats-Msg-Id") {
-            value.push_str(&format!(".r{number}"));
-        }
+        self.headers.extend("Nats-Msg-Id", &format!(".r{number}"));
         if let Some(smaller) = &mut self.smaller {
             smaller.rename(number);
         }
@@ -84,9 +82,8 @@ impl Message {
 
     /// How much this message counts against the bound of a queue, in bytes.
     pub fn cost(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
         let smaller = self.smaller.as_ref().map_or(0, |smaller| smaller.cost());
-        self.subject.len() + headers + self.payload.len() + 128 + smaller
+        self.subject.len() + self.headers.bytes() + self.payload.len() + 256 + smaller
     }
 }
 
@@ -111,8 +108,8 @@ impl Message {
         put(self.reply.as_deref().unwrap_or_default().as_bytes());
         put(self.pattern.as_deref().unwrap_or_default().as_bytes());
         put(&self.payload);
-        put(&u32::try_from(self.headers.len()).unwrap_or(u32::MAX).to_le_bytes());
-        for (name, value) in &self.headers {
+        put(&u32::try_from(self.headers.count()).unwrap_or(u32::MAX).to_le_bytes());
+        for (name, value) in self.headers.iter() {
             put(name.as_bytes());
             put(value.as_bytes());
         }
@@ -143,9 +140,10 @@ impl Message {
         let pattern = Some(text(part()?)?).filter(|pattern| !pattern.is_empty()).map(Arc::from);
         let payload = Bytes::copy_from_slice(part()?);
         let count = u32::from_le_bytes(part()?.try_into().ok()?);
-        let mut headers = Vec::new();
+        let mut headers = Headers::default();
         for _ in 0..count {
-            headers.push((text(part()?)?, text(part()?)?));
+            let name = part()?;
+            headers.add(std::str::from_utf8(name).ok()?, std::str::from_utf8(part()?).ok()?);
         }
         let (more, after) = rest.split_first()?;
         *rest = after;
@@ -168,7 +166,7 @@ mod tests {
         message.smaller = Some(Box::new(Message { smaller: Some(Box::new(form(10))), ..form(20) }));
         let size = |limit| message.within(limit).map(Message::size);
         assert_eq!([size(30), size(29), size(19), size(9)], [Some(30), Some(20), Some(10), None]);
-        assert_eq!(message.cost(), 3 + 60 + 3 * 128);
+        assert_eq!(message.cost(), 3 + 60 + 3 * 256);
     }
 
     #[test]

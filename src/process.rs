@@ -11,7 +11,7 @@ mod slot;
 use crate::config::Endpoint;
 use crate::delivery::{Backlog, Connection, Receipt, Which, courier};
 use crate::error::{Code, Error};
-use crate::event::{self, Configuration, Moment, Operation, Request};
+use crate::event::{Configuration, Moment, Operation, Request, Scribe};
 use crate::log;
 use crate::promise::Promise;
 use crate::thread;
@@ -29,6 +29,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How many endpoints can be open at a time.
 const MAX_CONNECTIONS: usize = 64;
+
+/// How many requests that have waited for their configuration are published together.
+const LATE: usize = 256;
 
 /// How long the end of the process waits for each spool to write down what is delivered.
 const LAST_WRITE: Duration = Duration::from_secs(1);
@@ -263,7 +266,8 @@ pub fn notify(request: Request, source: &Value) -> Result<(), Error> {
         Use::Now(configuration) => {
             let deadline = Instant::now() + Duration::from_millis(configuration.endpoint.wait_ms);
             let patience = Connection::patience(&configuration.endpoint);
-            let (receipts, result) = publish(&kept.unwrap_or_default(), moment, &configuration, patience);
+            let request = (kept.unwrap_or_default(), moment);
+            let (receipts, result) = publish(std::slice::from_ref(&request), &configuration, patience);
             for receipt in receipts {
                 receipt.wait(deadline.saturating_duration_since(Instant::now()));
             }
@@ -297,14 +301,17 @@ fn configuration(source: &Value, keep: impl FnOnce() -> Option<(Request, Moment)
 }
 
 /// Publishes what has waited for its configuration; there is no one left to return an error to.
-fn publish_late(request: &Request, moment: Moment, configuration: &Configuration) {
-    // Nobody's request is held up by the disk here; but for room in memory there is no waiting for so many.
-    let patience = match configuration.endpoint.spool {
-        Some(_) => Connection::patience(&configuration.endpoint),
-        None => Instant::now(),
-    };
-    if let (_, Err(error)) = publish(request, moment, configuration, patience) {
-        log::line(format_args!("{error}"));
+fn publish_late(waiting: &[(Request, Moment)], configuration: &Configuration) {
+    // Many wait for the disk together: while they did so one after the other, more would come than go.
+    for some in waiting.chunks(LATE) {
+        // Nobody's request is held up by the disk here; but for room in memory there is no waiting for so many.
+        let patience = match configuration.endpoint.spool {
+            Some(_) => Connection::patience(&configuration.endpoint),
+            None => Instant::now(),
+        };
+        if let (_, Err(error)) = publish(some, configuration, patience) {
+            log::line(format_args!("{error}"));
+        }
     }
 }
 
@@ -315,7 +322,7 @@ fn publish_late(request: &Request, moment: Moment, configuration: &Configuration
 /// As for [`notify`], by the configuration.
 pub fn has_room(request: &Request, source: &Value) -> Result<bool, Error> {
     let Use::Now(configuration) = configuration(source, || None)? else { return Ok(true) };
-    let fits = |event| configuration.rules.iter().any(|rule| rule.fits(request, event).is_some());
+    let fits = |event| configuration.fitting(request, event).next().is_some();
     if !request.event().is_some_and(fits) {
         return Ok(true);
     }
@@ -347,43 +354,50 @@ pub fn is_wanted(path: &str, operation: &Operation) -> bool {
     running().is_none_or(|process| process.configurations.is_wanted(path, operation))
 }
 
-/// Publishes what the rules of a configuration make of a request: the events of all rules, whatever becomes of each. Gives
+/// Publishes what the rules of a configuration make of requests: the events of all rules, whatever becomes of each. Gives
 /// what to wait for as well.
 fn publish(
-    request: &Request,
-    moment: Moment,
+    requests: &[(Request, Moment)],
     configuration: &Configuration,
     patience: Instant,
 ) -> (Vec<Arc<Receipt>>, Result<(), Error>) {
-    let (mut receipts, mut result) = (Vec::new(), Ok(()));
-    let mut fitted = false;
-    if request.is_multi_delete() && MULTI_DELETES.fetch_add(1, Ordering::Relaxed) == 0 {
-        log::line(format_args!(
-            "a multi-object delete is not notified of: RGW shows its keys to no script; docs/events.md has ways out \
-             (said once; status().multi_deletes counts)"
-        ));
-    }
-    if let Some(event) = request.event() {
-        // One look-up for all rules: they have the broker in common.
-        let connection = OnceCell::new();
-        for rule in &configuration.rules {
-            let Some(operation) = rule.fits(request, event) else { continue };
-            fitted = true;
-            let found = connection.get_or_init(|| self::connection(&configuration.endpoint));
-            let published = found.clone().and_then(|connection| {
-                let limit = connection.max_payload();
-                connection.publish(event::message(request, operation, rule, moment, limit)?, patience)
-            });
-            match published {
-                Ok(receipt) => receipts.extend(receipt),
-                Err(error) => result = result.and(Err(error)),
+    // One look-up for all rules: they have the broker in common. None where no rule fits.
+    let connection = OnceCell::new();
+    let connection = || connection.get_or_init(|| self::connection(&configuration.endpoint)).clone();
+    let (mut messages, mut result) = (Vec::new(), Ok(()));
+    for (request, moment) in requests {
+        if request.is_multi_delete() && MULTI_DELETES.fetch_add(1, Ordering::Relaxed) == 0 {
+            log::line(format_args!(
+                "a multi-object delete is not notified of: RGW shows its keys to no script; docs/events.md has ways out \
+                 (said once; status().multi_deletes counts)"
+            ));
+        }
+        let mut fitted = false;
+        if let Some(event) = request.event() {
+            let mut scribe = Scribe::new(request, *moment);
+            for (rule, operation) in configuration.fitting(request, event) {
+                fitted = true;
+                let made = connection().and_then(|one| scribe.message(operation, rule, one.max_payload()));
+                match made {
+                    Ok(message) => messages.push(message),
+                    Err(error) => result = result.and(Err(error)),
+                }
             }
         }
+        if !fitted {
+            IGNORED.fetch_add(1, Ordering::Relaxed);
+        }
     }
-    if !fitted {
-        IGNORED.fetch_add(1, Ordering::Relaxed);
+    if messages.is_empty() {
+        return (Vec::new(), result);
     }
-    (receipts, result)
+    match connection() {
+        Ok(connection) => {
+            let (receipts, published) = connection.publish_all(messages, patience);
+            (receipts, result.and(published))
+        }
+        Err(error) => (Vec::new(), Err(error)),
+    }
 }
 
 /// All that is known, without a secret, as `status()` shows it.

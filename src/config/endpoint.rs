@@ -4,6 +4,7 @@ use super::{Auth, EnsureStream, Fields, Secret, Spool, Tls, refuse};
 use crate::error::{Code, Error};
 use crate::value::Value;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use url::Url;
 
 /// How many servers one endpoint may list.
@@ -119,7 +120,7 @@ const OVERFLOWS: [(&str, Overflow); 3] =
     [("reject", Overflow::Reject), ("drop_oldest", Overflow::DropOldest), ("block", Overflow::Block)];
 
 /// All that tells one connection from another. Two equal endpoints share one connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The servers, in the order given.
     pub servers: Vec<Server>,
@@ -176,6 +177,14 @@ pub struct Endpoint {
     pub wait_ms: u64,
     /// How long the end of the process may wait for messages to leave, in milliseconds. Default 2,000.
     pub exit_timeout_ms: u64,
+}
+
+/// Looked up at each request, so that what seldom differs is left out.
+impl Hash for Endpoint {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.servers.hash(hasher);
+        self.name.hash(hasher);
+    }
 }
 
 impl Endpoint {

@@ -2,7 +2,7 @@
 
 use super::queue::{BATCH, BATCH_BYTES, Entry};
 use super::receipt::Receipt;
-use super::spool::{self, Spool, Which};
+use super::spool::{self, Answer, Spool, Which};
 use crate::config;
 use crate::error::Error;
 use crate::log;
@@ -25,6 +25,12 @@ pub enum News {
     Arrived,
     /// These have become dead letters for their age; with their positions.
     Expired(Vec<(u64, Message)>),
+}
+
+/// A message on its way to the disk.
+pub struct Keeping {
+    number: u64,
+    answer: Answer<u64>,
 }
 
 /// What waits on disk.
@@ -70,11 +76,11 @@ impl Backlog {
         self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message on disk, as the spool's `sync` says; waits for that, so long at most.
+    /// Hands a message to the disk; [`Backlog::kept`] says whether it is there.
     ///
     /// # Errors
     /// `spool_full`, `spool_io`, `closed`.
-    pub fn keep(&self, message: &Message, receipt: Option<Arc<Receipt>>, limit: Duration) -> Result<(), Error> {
+    pub fn append(&self, message: &Message, receipt: Option<Arc<Receipt>>) -> Result<Keeping, Error> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         if let Some(receipt) = receipt {
             let mut receipts = self.receipts();
@@ -83,8 +89,19 @@ impl Backlog {
             }
         }
         let bytes = [&number.to_le_bytes()[..], &message.encode()].concat();
-        self.spool.append(bytes).and_then(|answer| answer.wait(limit)).map(drop).inspect_err(|_| {
+        let answer = self.spool.append(bytes).inspect_err(|_| {
             self.receipts().remove(&number);
+        })?;
+        Ok(Keeping { number, answer })
+    }
+
+    /// Waits until a message is on disk, as the spool's `sync` says; so long at most.
+    ///
+    /// # Errors
+    /// `spool_io`, `closed`.
+    pub fn kept(&self, keeping: Keeping, limit: Duration) -> Result<(), Error> {
+        keeping.answer.wait(limit).map(drop).inspect_err(|_| {
+            self.receipts().remove(&keeping.number);
         })
     }
 
@@ -152,10 +169,7 @@ impl Backlog {
         Ok(Value::list(letters.into_iter().map(|letter| {
             let bytes = letter.entry.bytes.get(8..).unwrap_or_default();
             let message = Message::decode(bytes);
-            let header = |message: &Message| {
-                let found = message.headers.iter().find(|(name, _)| name == "Nats-Msg-Id");
-                found.map(|(_, id)| id.clone()).unwrap_or_default()
-            };
+            let header = |message: &Message| message.headers.get("Nats-Msg-Id").unwrap_or_default().to_owned();
             let payload = message.as_ref().map(|message| message.payload.to_vec()).unwrap_or_default();
             Value::record([
                 ("position", letter.entry.position.into()),

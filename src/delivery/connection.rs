@@ -1,14 +1,13 @@
 //! One endpoint's queue and state: what Lua hands messages to, and what the courier works on.
 
+mod accept;
 mod letters;
 mod report;
 
 use super::backlog::{Backlog, News};
-use super::queue::{Bounds, Entry, Queue};
-use super::receipt::Receipt;
-use crate::config::{Endpoint, Overflow, Server};
+use super::queue::{Entry, Queue};
+use crate::config::{Endpoint, Server};
 use crate::error::{Code, Error};
-use crate::message::Message;
 use crate::transport::{Observer, Outcome, Session};
 use letters::Letters;
 use std::collections::BTreeMap;
@@ -27,8 +26,7 @@ const MAX_LOADED: usize = 10_000;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How often a flush looks whether it is through, without being told to.
 const FLUSH_LOOK: Duration = Duration::from_millis(100);
-/// How large an ordinary message is, in bytes: a record with some metadata, and its headers.
-const ORDINARY: usize = 4096;
+
 #[derive(Default)]
 struct State {
     connected: bool,
@@ -130,98 +128,6 @@ impl Connection {
     /// What requests and subscriptions go over.
     pub fn session(&self) -> &Arc<Session> {
         &self.session
-    }
-
-    /// Accepts a message: it is in memory, and will be delivered unless the process ends first; or on disk, where it survives
-    /// that. Waits until `deadline` at most (see [`Connection::patience`]), for the disk, or for room where `overflow` is
-    /// `block`; does not block otherwise. Gives what to wait for where `wait_ms` wants that.
-    ///
-    /// # Errors
-    /// `queue_full`, `too_large`, `closed`, `spool_full`, `spool_io`.
-    pub fn publish(&self, message: Message, deadline: Instant) -> Result<Option<Arc<Receipt>>, Error> {
-        let receipt = (self.endpoint.wait_ms != 0).then(|| Arc::new(Receipt::default()));
-        let pushed = match self.backlog.get() {
-            // The disk tells the courier of it.
-            Some(backlog) => {
-                let limit = deadline.saturating_duration_since(Instant::now());
-                self.check_open().and_then(|()| backlog.keep(&message, receipt.clone(), limit)).map(|()| false)
-            }
-            None => self.push(Entry::new(message, receipt.clone()), deadline),
-        };
-        match pushed {
-            Ok(first) => {
-                self.accepted.fetch_add(1, Ordering::Relaxed);
-                if first {
-                    self.ready.notify_one();
-                }
-                Ok(receipt)
-            }
-            Err(error) => {
-                self.rejected.fetch_add(1, Ordering::Relaxed);
-                self.trouble(&error.to_string());
-                Err(error)
-            }
-        }
-    }
-
-    fn check_open(&self) -> Result<(), Error> {
-        if lock(&self.queue).is_closed() {
-            return Err(Error::new(Code::Closed, "this connection was closed"));
-        }
-        Ok(())
-    }
-
-    /// Whether there is room for one more message of an ordinary size.
-    pub fn has_room(&self) -> bool {
-        if let Some(backlog) = self.backlog.get() {
-            return backlog.has_room(ORDINARY);
-        }
-        let (messages, bytes) = lock(&self.queue).pending();
-        let under = |number: usize, bound: u64| u64::try_from(number).unwrap_or(u64::MAX) < bound;
-        under(messages, self.endpoint.max_pending)
-            && under(bytes.saturating_add(ORDINARY), self.endpoint.max_pending_bytes)
-    }
-
-    /// Until when a request that comes now may wait for the disk or for room, all its messages together.
-    pub fn patience(endpoint: &Endpoint) -> Instant {
-        let patience = match &endpoint.spool {
-            Some(spool) => spool.commit_timeout_ms,
-            None if endpoint.overflow == Overflow::Block => endpoint.block_ms,
-            None => 0,
-        };
-        Instant::now() + Duration::from_millis(patience)
-    }
-
-    /// Puts an entry into the queue. Says whether someone must be woken for it.
-    fn push(&self, mut entry: Entry, deadline: Instant) -> Result<bool, Error> {
-        let bound = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        let bounds = Bounds {
-            messages: bound(self.endpoint.max_pending),
-            bytes: bound(self.endpoint.max_pending_bytes),
-            drop_oldest: self.endpoint.overflow == Overflow::DropOldest,
-        };
-        let mut queue = lock(&self.queue);
-        loop {
-            match queue.push(entry, bounds) {
-                Ok(pushed) => {
-                    drop(queue);
-                    self.give_up(&pushed.dropped);
-                    return Ok(pushed.first);
-                }
-                Err(refused) => {
-                    let (refused, error, dropped) = *refused;
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if error.code() != Code::QueueFull || left.is_zero() {
-                        drop(queue);
-                        self.give_up(&dropped);
-                        return Err(error);
-                    }
-                    entry = refused;
-                    let waited = self.room.wait_timeout(queue, left);
-                    queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
-            }
-        }
     }
 
     /// Notes that messages had to make room for others.
@@ -490,6 +396,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Message;
     use crate::value::Value;
 
     fn connection(options: &[(&str, Value)]) -> Connection {
@@ -589,6 +496,32 @@ mod tests {
         assert!(connection.publish(message(), deadline).is_ok());
         connection.end(Duration::from_secs(10));
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn messages_that_are_published_together_go_to_disk_together() {
+        let directory = std::env::temp_dir().join(format!("rgw_nats-together-{}", std::process::id()));
+        let spool =
+            Value::record([("directory", directory.to_str().unwrap().into()), ("group_ms", Value::Integer(200))]);
+        let options = Value::record([("spool", spool)]);
+        let endpoint = Endpoint::from_arguments(&Value::from("nats://h:1"), &options).unwrap();
+        let connection = Connection::open(endpoint, || 1).unwrap();
+        let begin = Instant::now();
+        let (_, result) = connection.publish_all(vec![message(); 50], begin + Duration::from_secs(60));
+        assert_eq!(result.map_err(|error| error.code()), Ok(()));
+        assert!(begin.elapsed() < Duration::from_secs(5), "one after the other they take 10 s");
+        assert_eq!(connection.accepted.load(Ordering::Relaxed), 50);
+        connection.end(Duration::from_secs(10));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_one_message_comes_to_means_nothing_to_the_others() {
+        let connection = connection(&[("max_pending", Value::Integer(2))]);
+        let (receipts, result) = connection.publish_all(vec![message(); 5], Instant::now());
+        assert_eq!((receipts.len(), result.unwrap_err().code()), (0, Code::QueueFull));
+        let counts = [&connection.accepted, &connection.rejected].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts, [2, 3]);
     }
 
     #[test]

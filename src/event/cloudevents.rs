@@ -3,7 +3,7 @@
 
 use super::record;
 use super::request::{Request, Text};
-use super::rule::Rule;
+use super::rule::KeyEncoding;
 use super::{Moment, Operation};
 use crate::error::{Code, Error};
 use serde_json::value::RawValue;
@@ -18,18 +18,21 @@ pub const STRUCTURED: &str = "application/cloudevents+json";
 pub fn attributes(
     request: &Request,
     operation: &Operation,
-    rule: &Rule,
+    key_encoding: KeyEncoding,
     moment: Moment,
 ) -> [(&'static str, String); 7] {
     let (id, host) = (request.text(Text::Id), request.text(Text::RgwId));
-    let source = format!("ceph:s3.{}.{}", record::region(request), request.text(Text::Bucket));
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let source = format!("ceph:s3.{}.{}", text(record::region(request)), request.text(Text::Bucket));
+    let mut time = String::new();
+    record::event_time(request.bytes(Text::Time), moment, |part| time.push_str(part));
     [
         ("specversion", "1.0".to_owned()),
         ("id", format!("{id}.{host}")),
         ("source", source),
         ("type", format!("com.amazonaws.{}", operation.event_name())),
-        ("subject", record::key(request, rule).into_owned()),
-        ("time", record::event_time(&request.text(Text::Time), moment)),
+        ("subject", text(&record::key(request, key_encoding))),
+        ("time", time),
         ("datacontenttype", JSON.to_owned()),
     ]
 }
@@ -41,7 +44,7 @@ pub fn attributes(
 pub fn structured(
     request: &Request,
     operation: &Operation,
-    rule: &Rule,
+    key_encoding: KeyEncoding,
     moment: Moment,
     record: Vec<u8>,
 ) -> Result<Vec<u8>, Error> {
@@ -49,7 +52,7 @@ pub fn structured(
     let data = String::from_utf8(record).map_err(|error| internal(error.to_string()))?;
     let data = RawValue::from_string(data).map_err(|error| internal(error.to_string()))?;
     let mut event: BTreeMap<&str, Box<RawValue>> = BTreeMap::new();
-    for (name, value) in attributes(request, operation, rule, moment) {
+    for (name, value) in attributes(request, operation, key_encoding, moment) {
         let value = serde_json::value::to_raw_value(&value).map_err(|error| internal(error.to_string()))?;
         event.insert(name, value);
     }

@@ -2,65 +2,82 @@
 
 use super::request::{Map, Request, Text};
 use super::rule::{Format, KeyEncoding, Rule};
-use super::{Moment, Omit, Operation, cloudevents};
+use super::{Moment, Omit, Operation, cloudevents, record};
+use crate::message::Headers;
+use std::borrow::Cow;
 
 /// How long a tracestate is taken over, in bytes (W3C Trace Context, 3.3.1.1).
 const MAX_TRACESTATE: usize = 512;
+/// The room that headers take but for what the request brings, in bytes.
+const FRAME: usize = 256;
 
-/// The headers of the message that a request is under a rule.
-pub fn of(request: &Request, operation: &Operation, rule: &Rule, moment: Moment, omit: Omit) -> Vec<(String, String)> {
-    let mut headers = Vec::with_capacity(16);
-    let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
-    let event = operation.event_name();
-    let request_id = match request.text(Text::Id) {
+/// The id of a request.
+fn request_id(request: &Request, moment: Moment) -> Cow<'_, str> {
+    match request.text(Text::Id) {
         // No gateway gave this request: nothing but its own number tells it from the next one.
-        none if none.is_empty() => format!("{:016X}", moment.sequence).into(),
+        none if none.is_empty() => record::sortable(moment.sequence).into(),
         id => id,
-    };
+    }
+}
+
+/// The headers under a rule: its own one, and those that rules have in common.
+pub fn under(rule: &Rule, request: &Request, operation: &Operation, moment: Moment, common: &Headers) -> Headers {
+    let request_id = request_id(request, moment);
+    let mut headers = Headers::with_capacity(FRAME + rule.id.len() + request_id.len() + common.bytes());
     // A script may notify twice of one request, under two subjects and the same rule's id: two messages.
-    add("Nats-Msg-Id", format!("{request_id}/{event}/{}/{:08x}", rule.id, rule.subject.fingerprint()));
-    let structured = rule.format == Format::CloudEventsStructured;
-    add("Content-Type", if structured { cloudevents::STRUCTURED } else { cloudevents::JSON }.to_owned());
-    add("Rgw-Event", event.to_owned());
-    add("Rgw-Bucket", request.text(Text::Bucket).into_owned());
+    let parts = [&request_id, "/", operation.event_name(), "/", &rule.id, "/", rule.subject.fingerprint()];
+    headers.add_parts("Nats-Msg-Id", &parts);
+    headers.append(common);
+    headers
+}
+
+/// The headers that rules of a format and an encoding of keys have in common.
+pub fn common(
+    request: &Request,
+    operation: &Operation,
+    format: Format,
+    key_encoding: KeyEncoding,
+    moment: Moment,
+    omit: Omit,
+) -> Headers {
+    let mut headers = Headers::with_capacity(FRAME);
+    let mut add = |name: &str, value: &str| headers.add(name, value);
+    let structured = format == Format::CloudEventsStructured;
+    add("Content-Type", if structured { cloudevents::STRUCTURED } else { cloudevents::JSON });
+    add("Rgw-Event", operation.event_name());
+    add("Rgw-Bucket", &request.text(Text::Bucket));
     if !request.bytes(Text::Tenant).is_empty() {
-        add("Rgw-Tenant", request.text(Text::Tenant).into_owned());
+        add("Rgw-Tenant", &request.text(Text::Tenant));
     }
-    add("Rgw-Request-Id", request_id.into_owned());
-    if rule.key_encoding == KeyEncoding::Aws {
-        add("Rgw-Key-Encoding", "aws".to_owned());
+    add("Rgw-Request-Id", &request_id(request, moment));
+    if key_encoding == KeyEncoding::Aws {
+        add("Rgw-Key-Encoding", "aws");
     }
-    let mut missing = Vec::new();
-    for (name, map, omitted) in [("metadata", &request.metadata, omit.metadata()), ("tags", &request.tags, omit.tags())]
-    {
-        if map.is_truncated() || (omitted && !map.entries().is_empty()) {
-            missing.push(name);
-        }
-    }
-    if !missing.is_empty() {
-        add("Rgw-Incomplete", missing.join(","));
+    let is_missing = |map: &Map, omitted: bool| map.is_truncated() || (omitted && !map.is_empty());
+    match (is_missing(&request.metadata, omit.metadata()), is_missing(&request.tags, omit.tags())) {
+        (false, false) => {}
+        (true, false) => add("Rgw-Incomplete", "metadata"),
+        (false, true) => add("Rgw-Incomplete", "tags"),
+        (true, true) => add("Rgw-Incomplete", "metadata,tags"),
     }
     trace(&request.metadata, &mut add);
-    if rule.format == Format::CloudEvents {
-        for (name, value) in cloudevents::attributes(request, operation, rule, moment) {
-            add(&format!("ce-{name}"), cloudevents::header_value(&value));
+    if format == Format::CloudEvents {
+        for (name, value) in cloudevents::attributes(request, operation, key_encoding, moment) {
+            add(&format!("ce-{name}"), &cloudevents::header_value(&value));
         }
     }
     headers
 }
 
 /// The trace that the client's request belongs to. RGW shows a script no other headers than those that begin with x-amz-.
-fn trace(metadata: &Map, add: &mut impl FnMut(&str, String)) {
-    let get = |name: &[u8]| {
-        let found = metadata.entries().iter().find(|(key, _)| key == name);
-        found.and_then(|(_, value)| std::str::from_utf8(value).ok())
-    };
+fn trace(metadata: &Map, add: &mut impl FnMut(&str, &str)) {
+    let get = |name: &[u8]| metadata.get(name).and_then(|value| std::str::from_utf8(value).ok());
     let Some(parent) = get(b"x-amz-meta-traceparent").filter(|parent| is_traceparent(parent)) else { return };
-    add("traceparent", parent.to_owned());
+    add("traceparent", parent);
     let printable =
         |state: &&str| state.len() <= MAX_TRACESTATE && state.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if let Some(state) = get(b"x-amz-meta-tracestate").filter(printable) {
-        add("tracestate", state.to_owned());
+        add("tracestate", state);
     }
 }
 
@@ -104,7 +121,7 @@ mod tests {
             metadata.add(b"x-amz-meta-traceparent", parent);
             metadata.add(b"x-amz-meta-tracestate", state);
             let mut found = Vec::new();
-            trace(&metadata, &mut |name: &str, value| found.push(format!("{name}={value}")));
+            trace(&metadata, &mut |name: &str, value: &str| found.push(format!("{name}={value}")));
             found.join(" ")
         };
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

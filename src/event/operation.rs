@@ -15,6 +15,8 @@ pub struct Operation {
     target: Target,
     /// Whether the bucket must be one of those that a rule calls versioned, and no version named.
     marker: bool,
+    /// See [`Operation::bit`].
+    bit: u32,
 }
 
 /// What an operation is on.
@@ -26,34 +28,37 @@ pub enum Target {
     Bucket,
 }
 
-const fn native(rgw: &'static str, event: &'static str) -> Operation {
-    Operation { rgw, method: "", event, native: true, target: Target::Object, marker: false }
+const fn native(place: u32, rgw: &'static str, event: &'static str) -> Operation {
+    Operation { rgw, method: "", event, native: true, target: Target::Object, marker: false, bit: 1 << place }
 }
 
-const fn beyond(rgw: &'static str, event: &'static str) -> Operation {
-    Operation { rgw, method: "", event, native: false, target: Target::Object, marker: false }
+const fn beyond(place: u32, rgw: &'static str, event: &'static str) -> Operation {
+    Operation { native: false, ..native(place, rgw, event) }
 }
+
+/// What a delete is where a rule says that it makes a marker.
+const MARKER: Operation = Operation { marker: true, ..native(5, "delete_obj", "ObjectRemoved:DeleteMarkerCreated") };
 
 /// The operations: first those that RGW itself notifies of (rgw-lua.md 3e), then those beyond. The names of the latter are
 /// AWS' where AWS has the event, and MinIO's or of their kind where it has not.
 pub const OPERATIONS: [Operation; 17] = [
-    native("put_obj", "ObjectCreated:Put"),
-    native("post_obj", "ObjectCreated:Post"),
-    native("copy_obj", "ObjectCreated:Copy"),
-    native("complete_multipart", "ObjectCreated:CompleteMultipartUpload"),
-    native("delete_obj", "ObjectRemoved:Delete"),
-    Operation { marker: true, ..native("delete_obj", "ObjectRemoved:DeleteMarkerCreated") },
-    beyond("put_obj_tags", "ObjectTagging:Put"),
-    beyond("delete_obj_tags", "ObjectTagging:Delete"),
-    beyond("put_acls", "ObjectAcl:Put"),
-    beyond("restore_obj", "ObjectRestore:Post"),
-    beyond("put_obj_retention", "ObjectRetention:Put"),
-    beyond("put_obj_legal_hold", "ObjectLegalHold:Put"),
-    beyond("put_obj_metadata", "ObjectMetadata:Put"),
-    Operation { method: "GET", ..beyond("get_obj", "ObjectAccessed:Get") },
-    Operation { method: "HEAD", ..beyond("get_obj", "ObjectAccessed:Head") },
-    Operation { target: Target::Bucket, ..beyond("create_bucket", "BucketCreated:Put") },
-    Operation { target: Target::Bucket, ..beyond("delete_bucket", "BucketRemoved:Delete") },
+    native(0, "put_obj", "ObjectCreated:Put"),
+    native(1, "post_obj", "ObjectCreated:Post"),
+    native(2, "copy_obj", "ObjectCreated:Copy"),
+    native(3, "complete_multipart", "ObjectCreated:CompleteMultipartUpload"),
+    native(4, "delete_obj", "ObjectRemoved:Delete"),
+    MARKER,
+    beyond(6, "put_obj_tags", "ObjectTagging:Put"),
+    beyond(7, "delete_obj_tags", "ObjectTagging:Delete"),
+    beyond(8, "put_acls", "ObjectAcl:Put"),
+    beyond(9, "restore_obj", "ObjectRestore:Post"),
+    beyond(10, "put_obj_retention", "ObjectRetention:Put"),
+    beyond(11, "put_obj_legal_hold", "ObjectLegalHold:Put"),
+    beyond(12, "put_obj_metadata", "ObjectMetadata:Put"),
+    Operation { method: "GET", ..beyond(13, "get_obj", "ObjectAccessed:Get") },
+    Operation { method: "HEAD", ..beyond(14, "get_obj", "ObjectAccessed:Head") },
+    Operation { target: Target::Bucket, ..beyond(15, "create_bucket", "BucketCreated:Put") },
+    Operation { target: Target::Bucket, ..beyond(16, "delete_bucket", "BucketRemoved:Delete") },
 ];
 
 impl Operation {
@@ -68,7 +73,7 @@ impl Operation {
 
     /// What a removal is in a versioned bucket, where it names no version.
     pub fn as_marker(&self) -> Option<&'static Operation> {
-        OPERATIONS.iter().find(|operation| operation.marker && operation.rgw == self.rgw && !self.marker)
+        (self.rgw == MARKER.rgw && !self.marker).then_some(&MARKER)
     }
 
     /// Whether it can only be told with the help of a rule.
@@ -83,8 +88,7 @@ impl Operation {
 
     /// A bit that no other operation has.
     pub fn bit(&self) -> u32 {
-        let place = OPERATIONS.iter().position(|known| known == self).and_then(|place| u32::try_from(place).ok());
-        place.and_then(|place| 1_u32.checked_shl(place)).unwrap_or_default()
+        self.bit
     }
 
     /// Whether it is an upload by a browser's form.
@@ -110,5 +114,24 @@ impl Operation {
     /// What it is on.
     pub fn target(&self) -> Target {
         self.target
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_has_the_bit_of_its_place() {
+        for (place, operation) in OPERATIONS.iter().enumerate() {
+            assert_eq!(operation.bit(), 1 << place, "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn a_delete_alone_can_make_a_marker() {
+        let markers: Vec<_> = OPERATIONS.iter().filter_map(|one| Some((one.event_name(), one.as_marker()?))).collect();
+        assert_eq!(markers, [("ObjectRemoved:Delete", &MARKER)]);
+        assert!(OPERATIONS.contains(&MARKER));
     }
 }

@@ -1,109 +1,36 @@
 //! The record: RGW's own, name for name and in its order (rgw-lua.md 4), as compact JSON.
 
+use super::json::{Json, hexadecimal};
 use super::request::{Map, Release, Request, Text};
 use super::rule::{KeyEncoding, Rule};
 use super::{Moment, Omit, Operation};
-use crate::error::{Code, Error};
-use serde::Serialize;
 use std::borrow::Cow;
 
-#[derive(Serialize)]
-struct Envelope<'r> {
-    #[serde(rename = "Records")]
-    records: [Record<'r>; 1],
-}
+/// How many bytes a record takes besides what the request brings.
+const FRAME: usize = 800;
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Record<'r> {
-    event_version: &'static str,
-    event_source: &'static str,
-    aws_region: &'r str,
-    event_time: String,
-    event_name: &'static str,
-    user_identity: Principal<'r>,
-    request_parameters: RequestParameters<'r>,
-    response_elements: ResponseElements<'r>,
-    s3: S3<'r>,
-    event_id: String,
-    opaque_data: &'r str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Principal<'r> {
-    principal_id: Cow<'r, str>,
-}
-
-#[derive(Serialize)]
-struct RequestParameters<'r> {
-    #[serde(rename = "sourceIPAddress")]
-    source_ip_address: Cow<'r, str>,
-}
-
-#[derive(Serialize)]
-struct ResponseElements<'r> {
-    #[serde(rename = "x-amz-request-id")]
-    request_id: Cow<'r, str>,
-    #[serde(rename = "x-amz-id-2")]
-    host_id: Cow<'r, str>,
-}
-
-#[derive(Serialize)]
-struct S3<'r> {
-    #[serde(rename = "s3SchemaVersion")]
-    schema_version: &'static str,
-    #[serde(rename = "configurationId")]
-    configuration_id: &'r str,
-    bucket: Bucket<'r>,
-    object: Object<'r>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Bucket<'r> {
-    name: Cow<'r, str>,
-    owner_identity: Principal<'r>,
-    arn: String,
-    id: Cow<'r, str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Object<'r> {
-    key: Cow<'r, str>,
-    size: i64,
-    e_tag: &'static str,
-    version_id: Cow<'r, str>,
-    sequencer: String,
-    metadata: Vec<Pair<'r>>,
-    tags: Vec<Pair<'r>>,
-}
-
-#[derive(Serialize)]
-struct Pair<'r> {
-    key: Cow<'r, str>,
-    val: Cow<'r, str>,
-}
-
-fn pairs(map: &Map, omit: bool) -> Vec<Pair<'_>> {
-    let text = |bytes| String::from_utf8_lossy(bytes);
-    let entries = if omit { &[] } else { map.entries() };
-    entries.iter().map(|(key, val)| Pair { key: text(key), val: text(val) }).collect()
+/// A record but for what each rule puts into it.
+#[derive(Debug)]
+pub struct Record {
+    bytes: Vec<u8>,
+    /// Where the rule's id goes, and its opaque data.
+    id_at: usize,
+    opaque_at: usize,
 }
 
 /// The region: the zone group. 16 leaves it empty wherever it stands.
-pub fn region(request: &Request) -> Cow<'_, str> {
-    if request.release == Release::Pacific { Cow::Borrowed("") } else { request.text(Text::ZoneGroup) }
+pub fn region(request: &Request) -> &[u8] {
+    if request.release == Release::Pacific { b"" } else { request.bytes(Text::ZoneGroup) }
 }
 
-/// The key, in the rule's encoding.
-pub fn key<'r>(request: &'r Request, rule: &Rule) -> Cow<'r, str> {
-    match rule.key_encoding {
-        KeyEncoding::Raw => request.text(Text::Key),
+/// The key, in one encoding or the other.
+pub fn key(request: &Request, encoding: KeyEncoding) -> Cow<'_, [u8]> {
+    let key = request.bytes(Text::Key);
+    match encoding {
+        KeyEncoding::Raw => Cow::Borrowed(key),
         KeyEncoding::Aws => {
             let mut text = String::new();
-            for byte in request.bytes(Text::Key) {
+            for byte in key {
                 match byte {
                     b' ' => text.push('+'),
                     b'/' | b'-' | b'_' | b'.' | b'*' => text.push(char::from(*byte)),
@@ -111,75 +38,123 @@ pub fn key<'r>(request: &'r Request, rule: &Rule) -> Cow<'r, str> {
                     byte => super::subject::percent(&[*byte], &mut text),
                 }
             }
-            Cow::Owned(text)
+            Cow::Owned(text.into_bytes())
         }
     }
 }
 
-/// The record of an operation.
-///
-/// # Errors
-/// `internal`, if JSON can't hold it; no input is known that leads there.
-pub fn encode(
-    request: &Request,
-    operation: &Operation,
-    rule: &Rule,
-    moment: Moment,
-    omit: Omit,
-) -> Result<Vec<u8>, Error> {
-    let region = region(request);
-    let (seconds, micros) = (moment.nanos / 1_000_000_000, moment.nanos % 1_000_000_000 / 1000);
-    let (tenant, bucket) = (request.text(Text::Tenant), request.text(Text::Bucket));
-    let record = Record {
-        event_version: "2.2",
-        event_source: "ceph:s3",
-        aws_region: &region,
-        event_time: event_time(&request.text(Text::Time), moment),
-        event_name: operation.event_name(),
-        user_identity: Principal { principal_id: request.text(Text::User) },
+impl Record {
+    /// The record of an operation, without anything of a rule but its encoding of keys.
+    pub fn of(
+        request: &Request,
+        operation: &Operation,
+        key_encoding: KeyEncoding,
+        moment: Moment,
+        omit: Omit,
+    ) -> Record {
+        let (region, key) = (region(request), key(request, key_encoding));
+        let text = |text| request.bytes(text);
+        let mut json = Json::with_capacity(FRAME + request.len());
+        json.raw(r#"{"Records":[{"eventVersion":"2.2","eventSource":"ceph:s3","awsRegion":""#);
+        json.text(region);
+        json.raw(r#"","eventTime":""#);
+        event_time(text(Text::Time), moment, |part| json.raw(part));
+        json.raw(r#"","eventName":""#);
+        json.raw(operation.event_name());
+        json.raw(r#"","userIdentity":{"principalId":""#);
+        json.text(text(Text::User));
         // RGW itself leaves it empty.
-        request_parameters: RequestParameters { source_ip_address: request.text(Text::SourceIp) },
-        response_elements: ResponseElements { request_id: request.text(Text::Id), host_id: request.text(Text::RgwId) },
-        s3: S3 {
-            schema_version: "1.0",
-            configuration_id: &rule.id,
-            bucket: Bucket {
-                name: bucket.clone(),
-                owner_identity: Principal { principal_id: request.text(Text::BucketOwner) },
-                arn: format!("arn:aws:s3:{region}:{tenant}:{bucket}"),
-                id: request.text(Text::BucketId),
-            },
-            object: Object {
-                key: key(request, rule),
-                size: request.size,
-                // No release shows it to a script.
-                e_tag: "",
-                version_id: request.text(Text::VersionId),
-                // RGW's is a dump of memory that does not sort; this one sorts as text.
-                sequencer: format!("{:016X}", moment.sequence),
-                metadata: pairs(&request.metadata, omit.metadata()),
-                tags: pairs(&request.tags, omit.tags()),
-            },
-        },
+        json.raw(r#""},"requestParameters":{"sourceIPAddress":""#);
+        json.text(text(Text::SourceIp));
+        json.raw(r#""},"responseElements":{"x-amz-request-id":""#);
+        json.text(text(Text::Id));
+        json.raw(r#"","x-amz-id-2":""#);
+        json.text(text(Text::RgwId));
+        json.raw(r#""},"s3":{"s3SchemaVersion":"1.0","configurationId":""#);
+        let id_at = json.len();
+        json.raw(r#"","bucket":{"name":""#);
+        json.text(text(Text::Bucket));
+        json.raw(r#"","ownerIdentity":{"principalId":""#);
+        json.text(text(Text::BucketOwner));
+        json.raw(r#""},"arn":"arn:aws:s3:"#);
+        json.text(region);
+        json.raw(":");
+        json.text(text(Text::Tenant));
+        json.raw(":");
+        json.text(text(Text::Bucket));
+        json.raw(r#"","id":""#);
+        json.text(text(Text::BucketId));
+        json.raw(r#""},"object":{"key":""#);
+        json.text(&key);
+        json.raw(r#"","size":"#);
+        json.integer(request.size);
+        // No release shows the eTag to a script.
+        json.raw(r#","eTag":"","versionId":""#);
+        json.text(text(Text::VersionId));
+        // RGW's is a dump of memory that does not sort; this one sorts as text.
+        json.raw(r#"","sequencer":""#);
+        json.hexadecimal(moment.sequence);
+        json.raw(r#"","metadata":["#);
+        pairs(&mut json, &request.metadata, omit.metadata());
+        json.raw(r#"],"tags":["#);
+        pairs(&mut json, &request.tags, omit.tags());
         // RGW's ends in the eTag; ours in the sequencer, which is at hand and unique.
-        event_id: format!("{seconds:010}.{micros:06}.{:016X}", moment.sequence),
-        opaque_data: &rule.opaque_data,
-    };
-    serde_json::to_vec(&Envelope { records: [record] })
-        .map_err(|error| Error::new(Code::Internal, format!("the record can't be written: {error}")))
+        json.raw(r#"]}},"eventId":""#);
+        json.decimal(moment.nanos / 1_000_000_000, 10);
+        json.raw(".");
+        json.decimal(moment.nanos % 1_000_000_000 / 1000, 6);
+        json.raw(".");
+        json.hexadecimal(moment.sequence);
+        json.raw(r#"","opaqueData":""#);
+        let opaque_at = json.len();
+        json.raw(r#""}]}"#);
+        Record { bytes: json.into_bytes(), id_at, opaque_at }
+    }
+
+    /// The record under a rule, as JSON.
+    pub fn under(&self, rule: &Rule) -> Vec<u8> {
+        let part = |from: usize, to: usize| self.bytes.get(from..to).unwrap_or_default();
+        let (id, opaque) = (rule.id_json(), rule.opaque_json());
+        // No byte more, so that nothing has to move when these become the message's.
+        let mut bytes = Vec::with_capacity(self.bytes.len().saturating_add(id.len()).saturating_add(opaque.len()));
+        bytes.extend_from_slice(part(0, self.id_at));
+        bytes.extend_from_slice(id);
+        bytes.extend_from_slice(part(self.id_at, self.opaque_at));
+        bytes.extend_from_slice(opaque);
+        bytes.extend_from_slice(part(self.opaque_at, self.bytes.len()));
+        bytes
+    }
 }
 
-/// The time of the request with microseconds, as RGW writes times; `moment` if the gateway gave none that reads so.
-pub fn event_time(given: &str, moment: Moment) -> String {
+fn pairs(json: &mut Json, map: &Map, omit: bool) {
+    if omit {
+        return;
+    }
+    for (place, (key, value)) in map.iter().enumerate() {
+        json.raw(if place == 0 { r#"{"key":""# } else { r#",{"key":""# });
+        json.text(key);
+        json.raw(r#"","val":""#);
+        json.text(value);
+        json.raw(r#""}"#);
+    }
+}
+
+/// The time of the request with microseconds, as RGW writes times; `moment` if the gateway gave none that reads so. Given in
+/// parts.
+pub fn event_time(given: &[u8], moment: Moment, mut write: impl FnMut(&str)) {
     // 2026-11-22T07:11:03.723344050Z
-    match (given.get(..26), given.as_bytes().get(19), given.ends_with('Z')) {
-        (Some(micros), Some(b'.'), true) => format!("{micros}Z"),
+    let micros = given.get(..26).and_then(|micros| std::str::from_utf8(micros).ok());
+    match (micros, given.get(19), given.last()) {
+        (Some(micros), Some(b'.'), Some(b'Z')) => {
+            write(micros);
+            write("Z");
+        }
         _ => {
             let nanos = i128::from(moment.nanos);
             let time =
                 time::OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
             let (date, clock) = (time.date(), time.time());
-            format!(
+            write(&format!(
                 "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
                 date.year(),
                 u8::from(date.month()),
@@ -188,9 +163,14 @@ pub fn event_time(given: &str, moment: Moment) -> String {
                 clock.minute(),
                 clock.second(),
                 clock.microsecond()
-            )
+            ));
         }
     }
+}
+
+/// A number that sorts as text.
+pub fn sortable(number: u64) -> String {
+    hexadecimal(number).into_iter().map(char::from).collect()
 }
 
 #[cfg(test)]
@@ -236,7 +216,7 @@ mod tests {
 
     fn message(request: &Request) -> crate::message::Message {
         let (rule, event) = (rule(), request.event().unwrap());
-        crate::event::message(request, event, &rule, MOMENT, Some(1 << 20)).unwrap()
+        crate::event::Scribe::new(request, MOMENT).message(event, &rule, Some(1 << 20)).unwrap()
     }
 
     /// Bytes from a small generator, so that the same ones come each time.
@@ -288,12 +268,9 @@ mod tests {
             assert_eq!(s3["object"]["size"].as_i64(), Some(request.size));
             for (found, map) in [(&s3["object"]["metadata"], &request.metadata), (&s3["object"]["tags"], &request.tags)]
             {
-                let plain = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-                let wanted: Vec<_> = map
-                    .entries()
-                    .iter()
-                    .map(|(key, val)| serde_json::json!({ "key": plain(key), "val": plain(val) }))
-                    .collect();
+                let plain = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let wanted: Vec<_> =
+                    map.iter().map(|(key, val)| serde_json::json!({ "key": plain(key), "val": plain(val) })).collect();
                 assert_eq!(found.as_array().unwrap(), &wanted);
             }
         }
@@ -322,7 +299,7 @@ mod tests {
         assert_eq!(std::str::from_utf8(&message.payload).unwrap(), ours);
         assert_eq!(message.subject, "s3.nbk.ObjectCreated:Put");
         let id = "a164264a-7680-4efe-9372-8c53f1f5dbca.4227.8864992342245288281/ObjectCreated:Put/cfg-nbk/670ce205";
-        assert_eq!(message.headers[0], ("Nats-Msg-Id".to_owned(), id.to_owned()));
+        assert_eq!(message.headers.iter().next(), Some(("Nats-Msg-Id", id)));
     }
 
     #[test]
@@ -338,7 +315,9 @@ mod tests {
     #[test]
     fn a_time_that_does_not_read_is_replaced_by_the_moment() {
         for given in ["", "yesterday", "2026-11-22 07:18:54", "2026-11-22T07:18:54.4Z"] {
-            assert_eq!(event_time(given, MOMENT), "2026-11-22T07:18:54.454048Z", "{given}");
+            let mut time = String::new();
+            event_time(given.as_bytes(), MOMENT, |part| time.push_str(part));
+            assert_eq!(time, "2026-11-22T07:18:54.454048Z", "{given}");
         }
     }
 

@@ -66,24 +66,31 @@ pub enum Text {
 /// How many [`Text`]s there are.
 const TEXTS: usize = Text::Directive as usize + 1;
 
+/// The room for texts that a request begins with, in bytes: what an ordinary one takes.
+const ROOM: usize = 512;
+
 /// Keys with values, in the order in which RGW has them; a key can stand more than once.
 #[derive(Clone, Debug, Default)]
 pub struct Map {
-    entries: Vec<(Vec<u8>, Vec<u8>)>,
-    bytes: usize,
+    /// All keys and values in one piece: there can be a hundred of them in each request.
+    bytes: Vec<u8>,
+    /// Where in it each key ends, and each value.
+    ends: Vec<(usize, usize)>,
     truncated: bool,
 }
 
 impl Map {
     /// Adds an entry, or notes that there was no room for it.
     pub fn add(&mut self, key: &[u8], value: &[u8]) {
-        let bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
-        if self.entries.len() >= MAX_ENTRIES || bytes > MAX_MAP {
+        let bytes = self.bytes.len().saturating_add(key.len()).saturating_add(value.len());
+        if self.ends.len() >= MAX_ENTRIES || bytes > MAX_MAP {
             self.truncated = true;
             return;
         }
-        self.bytes = bytes;
-        self.entries.push((key.to_vec(), value.to_vec()));
+        self.bytes.extend_from_slice(key);
+        let end = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((end, self.bytes.len()));
     }
 
     /// Notes that entries are missing.
@@ -94,7 +101,7 @@ impl Map {
     /// The entries as bytes that [`Map::decode`] reads.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![u8::from(self.truncated)];
-        for (key, value) in &self.entries {
+        for (key, value) in self.iter() {
             for text in [key, value] {
                 bytes.extend(u32::try_from(text.len()).unwrap_or_default().to_le_bytes());
                 bytes.extend(text);
@@ -138,8 +145,28 @@ impl Map {
     }
 
     /// The entries.
-    pub fn entries(&self) -> &[(Vec<u8>, Vec<u8>)] {
-        &self.entries
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut from = 0;
+        self.ends.iter().map(move |(key, value)| {
+            let entry = (self.bytes.get(from..*key), self.bytes.get(*key..*value));
+            from = *value;
+            (entry.0.unwrap_or_default(), entry.1.unwrap_or_default())
+        })
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Whether it has this entry.
+    pub fn contains(&self, key: &[u8], value: &[u8]) -> bool {
+        self.iter().any(|entry| entry == (key, value))
+    }
+
+    /// The value of the first entry with a key.
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        self.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
     }
 }
 
@@ -160,15 +187,22 @@ pub struct Request {
     pub metadata: Map,
     /// `Request.Tags`.
     pub tags: Map,
-    texts: [Vec<u8>; TEXTS],
+    /// All texts in one piece, and where each one is in it.
+    texts: Vec<u8>,
+    places: [(usize, usize); TEXTS],
 }
 
 impl Request {
     /// Keeps a text; what is over 8,192 bytes is cut off.
     pub fn set(&mut self, text: Text, bytes: &[u8]) {
         let kept = bytes.get(..MAX_TEXT).unwrap_or(bytes);
-        if let Some(slot) = self.texts.get_mut(text as usize) {
-            *slot = kept.to_vec();
+        if self.texts.is_empty() {
+            self.texts.reserve(ROOM);
+        }
+        if let Some(place) = self.places.get_mut(text as usize) {
+            let from = self.texts.len();
+            self.texts.extend_from_slice(kept);
+            *place = (from, self.texts.len());
         }
     }
 
@@ -192,12 +226,20 @@ impl Request {
 
     /// The bytes of a text; empty if unknown.
     pub fn bytes(&self, text: Text) -> &[u8] {
-        self.texts.get(text as usize).map(Vec::as_slice).unwrap_or_default()
+        let place = self.places.get(text as usize);
+        place.and_then(|(from, to)| self.texts.get(*from..*to)).unwrap_or_default()
     }
 
     /// A text, with U+FFFD for what is not UTF-8; empty if unknown.
     pub fn text(&self, text: Text) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(self.bytes(text))
+    }
+
+    /// How many bytes its texts and maps have, roughly: what a record of it takes.
+    pub fn len(&self) -> usize {
+        // Around each entry of a map stand names and quotes.
+        let map = |map: &Map| map.bytes.len().saturating_add(map.ends.len().saturating_mul(24));
+        self.texts.len().saturating_add(map(&self.metadata)).saturating_add(map(&self.tags))
     }
 
     /// The operation that may be notified of: one that succeeded, on something that has a name.
@@ -305,16 +347,16 @@ mod tests {
         map.add(b"", b"\0\xff");
         map.truncate();
         let back = Map::decode(&map.encode());
-        assert_eq!(back.entries(), map.entries());
+        assert_eq!(back.iter().collect::<Vec<_>>(), map.iter().collect::<Vec<_>>());
         assert!(back.is_truncated());
-        assert!(Map::decode(b"\0\x09\0\0\0x").entries().is_empty());
+        assert!(Map::decode(b"\0\x09\0\0\0x").is_empty());
     }
 
     #[test]
     fn a_tagging_header_is_read_as_rgw_reads_it() {
         let mut map = Map::default();
         map.parse_tagging(b"a=1&a=2&b+c=%41%3D&d&=e&");
-        let texts: Vec<(&[u8], &[u8])> = map.entries().iter().map(|(key, val)| (&key[..], &val[..])).collect();
+        let texts: Vec<(&[u8], &[u8])> = map.iter().collect();
         let wanted: [(&[u8], &[u8]); 5] = [(b"a", b"1"), (b"a", b"2"), (b"b+c", b"A="), (b"d", b""), (b"", b"e")];
         assert_eq!(texts, wanted);
     }
@@ -325,11 +367,11 @@ mod tests {
         for n in 0..10_000_u32 {
             map.add(&n.to_be_bytes(), b"v");
         }
-        assert_eq!(map.entries().len(), MAX_ENTRIES);
+        assert_eq!(map.iter().count(), MAX_ENTRIES);
         assert!(map.truncated);
         let mut large = Map::default();
         large.add(b"k", &vec![b'x'; MAX_MAP]);
-        assert!(large.entries().is_empty() && large.truncated);
+        assert!(large.is_empty() && large.truncated);
         let mut request = Request::default();
         request.set(Text::Key, &vec![b'x'; 1 << 20]);
         assert_eq!(request.bytes(Text::Key).len(), MAX_TEXT);

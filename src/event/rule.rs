@@ -1,16 +1,15 @@
 //! Rules: which requests are notified of, and how; RGW's notification configurations, with RGW's meanings.
 
 use super::Template;
+use super::gate::{Gate, Look};
+use super::glob::Glob;
+use super::json::Json;
 use super::operation::{OPERATIONS, Operation};
 use super::request::{Request, Text};
 use crate::config::{Endpoint, Fields, Problem};
 use crate::value::Value;
-use globset::{GlobBuilder, GlobMatcher};
 use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 /// The formats by name.
 const FORMATS: [(&str, Format); 3] = [
@@ -33,6 +32,8 @@ pub struct Configuration {
     pub endpoint: Endpoint,
     /// The rules; a request is notified of once for each that fits.
     pub rules: Vec<Rule>,
+    /// A gate for each of them.
+    gates: Vec<Gate>,
     events: Events,
 }
 
@@ -66,17 +67,17 @@ type Events = u32;
 pub struct Rule {
     /// The record's `configurationId`, and part of the message's id. Default: `rgw_nats`.
     pub id: String,
-    /// The record's `opaqueData`. Default: empty.
-    pub opaque_data: String,
     /// The subject, a template. Default: `s3.{bucket}.{event}`.
     pub subject: Template,
     /// What the payload is. Default: RGW's record.
     pub format: Format,
     /// How a key stands in the record. Default: as it is.
     pub key_encoding: KeyEncoding,
-    tenants: Vec<GlobMatcher>,
-    buckets: Vec<GlobMatcher>,
-    versioned: Vec<GlobMatcher>,
+    id_json: Vec<u8>,
+    opaque_json: Vec<u8>,
+    tenants: Vec<Glob>,
+    buckets: Vec<Glob>,
+    versioned: Vec<Glob>,
     events: Events,
     prefix: Vec<u8>,
     suffix: Vec<u8>,
@@ -117,7 +118,19 @@ impl Configuration {
             }
         }
         let events = rules.iter().fold(0, |all, rule| all | rule.events);
-        (Configuration { endpoint, rules, events }, fields.finish())
+        let gates = rules.iter().map(|rule| Gate::new(rule.events, &rule.buckets, &rule.prefix)).collect();
+        (Configuration { endpoint, rules, gates, events }, fields.finish())
+    }
+
+    /// The rules that a request of `operation` fits, in their order, and which event it is under each.
+    pub fn fitting<'c>(
+        &'c self,
+        request: &'c Request,
+        operation: &'static Operation,
+    ) -> impl Iterator<Item = (&'c Rule, &'static Operation)> {
+        let look = Look::at(request, operation.bit() | operation.as_marker().map_or(0, Operation::bit));
+        let passed = self.gates.iter().zip(&self.rules).filter(move |(gate, _)| gate.lets(&look));
+        passed.filter_map(move |(_, rule)| Some((rule, rule.fits(request, operation)?)))
     }
 
     /// The events that its rules ask for: the bits of the operations.
@@ -134,7 +147,7 @@ impl Rule {
             Template::none()
         });
         let id = fields.text("id", 256).unwrap_or("rgw_nats").to_owned();
-        let opaque_data = fields.text("opaque_data", 4096).unwrap_or_default().to_owned();
+        let opaque_data = fields.text("opaque_data", 4096).unwrap_or_default();
         let (events, versioned) = (events(fields), globs(fields, "versioned"));
         let markers = OPERATIONS.iter().find(|operation| operation.is_marker()).map_or(0, Operation::bit);
         if events == markers && versioned.is_empty() {
@@ -143,9 +156,15 @@ impl Rule {
             fields.problem("events", text);
         }
         let (tenants, buckets) = (globs(fields, "tenant"), globs(fields, "bucket"));
+        let json = |text: &str| {
+            let mut json = Json::default();
+            json.text(text.as_bytes());
+            json.into_bytes()
+        };
         let mut rule = Rule {
+            id_json: json(&id),
+            opaque_json: json(opaque_data),
             id,
-            opaque_data,
             subject,
             format: fields.choice("format", &FORMATS),
             key_encoding: fields.choice("key_encoding", &KEY_ENCODINGS),
@@ -195,13 +214,20 @@ impl Rule {
         self.tags = pairs(fields, "tags");
     }
 
+    /// Its id as the inside of a JSON string.
+    pub fn id_json(&self) -> &[u8] {
+        &self.id_json
+    }
+
+    /// The record's `opaqueData`, likewise. Default: empty.
+    pub fn opaque_json(&self) -> &[u8] {
+        &self.opaque_json
+    }
+
     /// Which event a request of `operation` is under this rule, if it is to be notified of. All that is given must fit.
     pub fn fits(&self, request: &Request, operation: &'static Operation) -> Option<&'static Operation> {
-        let matches = |globs: &[GlobMatcher], text| {
-            let text = Path::new(OsStr::from_bytes(request.bytes(text)));
-            globs.iter().any(|glob| glob.is_match(text))
-        };
-        let one_of = |globs: &[GlobMatcher], text| globs.is_empty() || matches(globs, text);
+        let matches = |globs: &[Glob], text| globs.iter().any(|glob| glob.is_match(request.bytes(text)));
+        let one_of = |globs: &[Glob], text| globs.is_empty() || matches(globs, text);
         let operation = match operation.as_marker() {
             Some(marker) if request.bytes(Text::VersionId).is_empty() && matches(&self.versioned, Text::Bucket) => {
                 marker
@@ -209,8 +235,9 @@ impl Rule {
             _ => operation,
         };
         let key = request.bytes(Text::Key);
-        let has =
-            |wanted: &[(Vec<u8>, Vec<u8>)], map: &super::Map| wanted.iter().all(|pair| map.entries().contains(pair));
+        let has = |wanted: &[(Vec<u8>, Vec<u8>)], map: &super::Map| {
+            wanted.iter().all(|(key, value)| map.contains(key, value))
+        };
         let fits = self.events & operation.bit() != 0
             && one_of(&self.buckets, Text::Bucket)
             && one_of(&self.tenants, Text::Tenant)
@@ -272,7 +299,7 @@ fn events(fields: &mut Fields<'_>) -> Events {
 }
 
 /// A glob or a list of them: `*` any characters, `?` one, `[…]` one of some, `{a,b}` either.
-fn globs(fields: &mut Fields<'_>, key: &'static str) -> Vec<GlobMatcher> {
+fn globs(fields: &mut Fields<'_>, key: &'static str) -> Vec<Glob> {
     let texts: Vec<&Value> = match fields.value(key) {
         None => return Vec::new(),
         Some(Value::Table(entries)) => entries.iter().map(|(_, value)| value).collect(),
@@ -284,8 +311,8 @@ fn globs(fields: &mut Fields<'_>, key: &'static str) -> Vec<GlobMatcher> {
             fields.wrong_type(key, "a name with * and ?, or a list of them", value);
             continue;
         };
-        match GlobBuilder::new(text).build() {
-            Ok(glob) => globs.push(glob.compile_matcher()),
+        match Glob::parse(text) {
+            Ok(glob) => globs.push(glob),
             Err(error) => fields.problem(key, format!("has no pattern of names: {error}")),
         }
     }
@@ -335,8 +362,12 @@ mod tests {
     fn fits(text: &str, request: &Request) -> bool {
         let (configuration, problems) = read(text);
         assert_eq!(problems, Vec::<String>::new(), "{text}");
-        let rule = &configuration.rules[0];
-        request.event().is_some_and(|operation| rule.fits(request, operation).is_some())
+        // A gate may not turn away what fits.
+        request.event().is_some_and(|operation| {
+            let passed = configuration.fitting(request, operation).next().is_some();
+            assert_eq!(passed, configuration.rules[0].fits(request, operation).is_some());
+            passed
+        })
     }
 
     #[test]

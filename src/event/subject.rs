@@ -44,7 +44,7 @@ const CUT_LENGTH: usize = CUT.len() + 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
-    fingerprint: u32,
+    fingerprint: String,
     /// How often the key is in it.
     keys: usize,
     pattern: Arc<str>,
@@ -88,17 +88,17 @@ impl Template {
         // FNV-1a: short, and the same in every process and version.
         let fingerprint =
             text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        Ok(Template { pattern: pattern(&parts).into(), parts, fingerprint, keys })
+        Ok(Template { pattern: pattern(&parts).into(), parts, fingerprint: format!("{fingerprint:08x}"), keys })
     }
 
     /// One that makes an empty subject, to go on with where none could be read.
     pub fn none() -> Template {
-        Template { parts: Vec::new(), fingerprint: 0, keys: 0, pattern: "".into() }
+        Template { parts: Vec::new(), fingerprint: String::new(), keys: 0, pattern: "".into() }
     }
 
-    /// A number that tells this template from others.
-    pub fn fingerprint(&self) -> u32 {
-        self.fingerprint
+    /// Eight digits that tell this template from others.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// A subject with wildcards that all subjects of this template match.
@@ -220,6 +220,10 @@ fn escape(value: &[u8], subject: &mut String) {
     match value {
         b"" => subject.push('-'),
         b"-" => subject.push_str("%2D"),
+        _ if value.iter().all(|byte| is_plain(*byte)) => {
+            // All of it is ASCII.
+            subject.push_str(std::str::from_utf8(value).unwrap_or_default());
+        }
         _ => {
             for chunk in value.utf8_chunks() {
                 for c in chunk.valid().chars() {
@@ -234,6 +238,11 @@ fn escape(value: &[u8], subject: &mut String) {
             }
         }
     }
+}
+
+/// Whether a byte stands for itself in a token, and is ASCII.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'.' | b'*' | b'>' | b'%' | b'$' | b'/')
 }
 
 /// Appends a key: a token for each folder and one for the name. A slash that has no name on one of its sides, first or

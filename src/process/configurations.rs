@@ -40,7 +40,7 @@ impl Table {
     }
 
     /// Reads it, and publishes the requests that have waited, if it is right. Can take milliseconds, and much of a stack.
-    pub fn read(&self, table: &Value, publish: impl Fn(&Request, Moment, &Configuration)) {
+    pub fn read(&self, table: &Value, publish: impl Fn(&[(Request, Moment)], &Configuration)) {
         let (configuration, problems) = Configuration::read(table);
         self.slot.fill(refuse(&problems).map(|()| configuration), publish);
     }
@@ -166,7 +166,7 @@ mod tests {
         let put = Operation::of(b"put_obj", b"PUT").unwrap();
         let known = configurations.file("/nowhere/at/all.toml").unwrap();
         assert!(configurations.is_wanted("/nowhere/at/all.toml", put), "it was not read yet");
-        known.look(|_, _, _| {});
+        known.look(|_, _| {});
         assert!(!configurations.is_wanted("/nowhere/at/all.toml", put), "it is not there, and asks for nothing");
         assert!(configurations.is_wanted("/another.toml", put));
     }

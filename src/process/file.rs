@@ -85,7 +85,7 @@ impl File {
     }
 
     /// Reads the file if it has changed, and publishes the requests that waited for it, if it is right. Blocks on the disk.
-    pub fn look(&self, publish: impl Fn(&Request, Moment, &Configuration)) {
+    pub fn look(&self, publish: impl Fn(&[(Request, Moment)], &Configuration)) {
         let _looking = Looking(self);
         let before = self.slot.error();
         let first = self.slot.current().is_none() && before.is_none();

@@ -72,7 +72,7 @@ impl Slot {
     pub fn fill(
         &self,
         read: Result<Configuration, Error>,
-        publish: impl Fn(&Request, Moment, &Configuration),
+        publish: impl Fn(&[(Request, Moment)], &Configuration),
     ) -> usize {
         let configuration = match read {
             Ok(configuration) => Arc::new(configuration),
@@ -96,9 +96,7 @@ impl Slot {
             if waiting.is_empty() {
                 break;
             }
-            for (request, moment) in waiting {
-                publish(&request, moment, &configuration);
-            }
+            publish(&waiting, &configuration);
         }
         0
     }
@@ -133,10 +131,10 @@ mod tests {
         assert_eq!(full.to_string(), "queue_full: 1000 requests wait for f to be read");
         let (configuration, _) = Configuration::read(&Value::record([("url", "nats://h".into())]));
         let published = std::cell::Cell::new(0);
-        assert_eq!(slot.fill(Ok(configuration), |_, _, _| published.set(published.get() + 1)), 0);
+        assert_eq!(slot.fill(Ok(configuration), |waiting, _| published.set(published.get() + waiting.len())), 0);
         assert_eq!(published.get(), MAX_WAITING);
         assert!(matches!(slot.configuration("f", request), Ok(Use::Now(_))));
-        slot.fill(Err(Error::new(Code::BadConfig, "x")), |_, _, _| panic!("nothing waits"));
+        slot.fill(Err(Error::new(Code::BadConfig, "x")), |_, _| panic!("nothing waits"));
         assert!(matches!(slot.configuration("f", request), Ok(Use::Now(_))), "the one before stays in force");
         assert!(slot.error().is_some());
     }
@@ -145,7 +143,7 @@ mod tests {
     fn the_wait_for_a_reading_ends() {
         let slot = Arc::new(Slot::default());
         let other = slot.clone();
-        let reader = std::thread::spawn(move || other.fill(Err(Error::new(Code::BadConfig, "x")), |_, _, _| {}));
+        let reader = std::thread::spawn(move || other.fill(Err(Error::new(Code::BadConfig, "x")), |_, _| {}));
         slot.wait(Duration::from_secs(60));
         assert!(slot.error().is_some());
         assert_eq!(reader.join().unwrap(), 0);

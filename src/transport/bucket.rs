@@ -243,7 +243,7 @@ impl Bucket {
             let api = if store.use_jetstream_prefix { format!("{}.", self.js.prefix()) } else { String::new() };
             Ok(format!("{api}{prefix}{key}"))
         });
-        let question = Question { subject: subject.await?, headers, payload: value };
+        let question = Question { subject: subject.await?, headers: headers.into(), payload: value };
         let answer = self.js.publish(question, deadline).await.map_err(|error| match error.code() {
             Code::NoResponders => self.gone(),
             Code::Conflict => Error::new(Code::Conflict, format!("the last revision of {key} is another one")),

@@ -6,6 +6,7 @@
 
 use super::session::{Live, Question, Session};
 use crate::error::{Code, Error};
+use crate::message::Headers;
 use async_nats::jetstream;
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
@@ -71,7 +72,7 @@ impl JetStream {
     /// [`Session::request`].
     pub async fn ask(&self, name: &str, body: &Json, deadline: Instant) -> Result<Json, Error> {
         let payload = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-        let question = Question { subject: format!("{}.{name}", self.prefix), headers: Vec::new(), payload };
+        let question = Question { subject: format!("{}.{name}", self.prefix), headers: Headers::default(), payload };
         let answer = self.session.request(question, deadline).await.map_err(|error| match error.code() {
             Code::NoResponders => Error::new(
                 Code::NoResponders,

@@ -293,8 +293,8 @@ impl Link {
         };
         let (subject, payload) = (message.subject.clone(), message.payload.clone());
         let mut headers = HeaderMap::new();
-        for (name, value) in &message.headers {
-            headers.append(name.as_str(), value.as_str());
+        for (name, value) in message.headers.iter() {
+            headers.append(name, value);
         }
         if let Some(stream) = self.named(message) {
             headers.insert(EXPECTED, stream);

@@ -7,7 +7,7 @@ use super::received::Received;
 use super::signals::Signals;
 use super::subscription::Subscription;
 use crate::error::{Code, Error};
-use crate::message::Message;
+use crate::message::{Headers, Message};
 use async_nats::client::{PublishErrorKind, RequestErrorKind};
 use async_nats::{Client, HeaderMap, Request};
 use bytes::Bytes;
@@ -79,7 +79,7 @@ pub struct Question {
     /// To which subject.
     pub subject: String,
     /// Names with values, none with a line break in it.
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
     /// The bytes.
     pub payload: Bytes,
 }
@@ -313,13 +313,13 @@ async fn publish(client: &Client, question: &Question, reply: Option<String>) ->
 }
 
 /// Headers as async-nats wants them; none if there are none.
-pub(super) fn headers(pairs: &[(String, String)]) -> Option<HeaderMap> {
-    if pairs.is_empty() {
+pub(super) fn headers(given: &Headers) -> Option<HeaderMap> {
+    if given.is_empty() {
         return None;
     }
     let mut headers = HeaderMap::new();
-    for (name, value) in pairs {
-        headers.append(name.as_str(), value.as_str());
+    for (name, value) in given.iter() {
+        headers.append(name, value);
     }
     Some(headers)
 }

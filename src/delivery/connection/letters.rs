@@ -4,7 +4,7 @@
 use super::{Connection, lock};
 use crate::delivery::queue::{Entry, Queue};
 use crate::error::{Code, Error};
-use crate::message::Message;
+use crate::message::{Headers, Message};
 use crate::value::Value;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -91,14 +91,13 @@ impl Connection {
 fn letter(message: &Message, subject: &str, error: &Error, died_ms: u64) -> Message {
     let clean = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
     let reason: String = clean(&error.to_string()).chars().take(MAX_REASON).collect();
-    let mut told = vec![
-        (format!("{DEAD}Reason"), reason),
-        (format!("{DEAD}Subject"), message.subject.clone()),
-        (format!("{DEAD}Time"), died_ms.to_string()),
-    ];
-    if let Some((_, id)) = message.headers.iter().find(|(name, _)| name == ID) {
+    let mut told = Headers::default();
+    told.add(&format!("{DEAD}Reason"), &reason);
+    told.add(&format!("{DEAD}Subject"), &message.subject);
+    told.add(&format!("{DEAD}Time"), &died_ms.to_string());
+    if let Some(id) = message.headers.get(ID) {
         // Not the message's own: a stream that takes both would drop one as a repetition.
-        told.push((ID.to_owned(), format!("{id}.dead")));
+        told.add_parts(ID, &[id, ".dead"]);
     }
     let bare = Message {
         subject: subject.to_owned(),
@@ -114,13 +113,15 @@ fn letter(message: &Message, subject: &str, error: &Error, died_ms: u64) -> Mess
 }
 
 /// The forms of a message as copies, down to the one that stands at their end.
-fn copy(message: &Message, told: &[(String, String)], bare: Message) -> Message {
+fn copy(message: &Message, told: &Headers, bare: Message) -> Message {
     // What else begins so is for JetStream to act on: to expect something of a stream, or to empty it.
-    let own = message.headers.iter().filter(|(name, _)| {
+    let is_own = |name: &str| {
         let starts = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
         !starts("Nats-") && !starts(DEAD)
-    });
-    let headers = own.chain(told).cloned().collect();
+    };
+    let mut headers = Headers::with_capacity(message.headers.bytes().saturating_add(told.bytes()));
+    message.headers.iter().filter(|(name, _)| is_own(name)).for_each(|(name, text)| headers.add(name, text));
+    headers.append(told);
     let (payload, subject, pattern) = (message.payload.clone(), bare.subject.clone(), bare.pattern.clone());
     let smaller = match message.smaller.as_deref() {
         Some(smaller) => copy(smaller, told, bare),
@@ -143,8 +144,8 @@ mod tests {
     use super::*;
 
     fn header<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
-        let mut found = message.headers.iter().filter(|(key, _)| key == name);
-        let first = found.next().map(|(_, value)| value.as_str());
+        let mut found = message.headers.iter().filter(|(key, _)| *key == name);
+        let first = found.next().map(|(_, value)| value);
         assert!(found.next().is_none(), "{name} is there twice");
         first
     }
@@ -168,11 +169,11 @@ mod tests {
         assert_eq!(header(&copy, "Rgw-Dead-Subject"), Some("s3.a"));
         assert_eq!((header(&copy, "Rgw-Dead-Time"), header(&copy, ID)), (Some("5"), Some("7.dead")));
         assert_eq!((header(&copy, "Rgw-Event"), header(&copy, "Nats-Rollup")), (Some("e"), None));
-        assert_eq!(copy.headers.len(), 5);
+        assert_eq!(copy.headers.count(), 5);
         let sizes = std::iter::successors(Some(&copy), |form| form.smaller.as_deref()).map(|form| form.payload.len());
         assert_eq!(sizes.collect::<Vec<_>>(), [30, 20, 0]);
         // What is too large can't be told of with its payload.
         let bare = of(Code::TooLarge);
-        assert_eq!((bare.payload.len(), bare.headers.len(), bare.smaller.is_none()), (0, 4, true));
+        assert_eq!((bare.payload.len(), bare.headers.count(), bare.smaller.is_none()), (0, 4, true));
     }
 }

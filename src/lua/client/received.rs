@@ -5,7 +5,7 @@ use crate::delivery::Connection;
 use crate::error::{Code, Error};
 use crate::lua::boundary::{Call, Entry, Function};
 use crate::lua::read;
-use crate::message::Message;
+use crate::message::{Headers, Message};
 use crate::process;
 use crate::transport::{Question, Received, Stored};
 use crate::value::{Class, Handle, Value};
@@ -129,7 +129,7 @@ impl Function for Respond {
 fn acknowledge(call: &Call, text: String, limit: Duration, sync: bool) -> Result<Value, Error> {
     let (subject, client) = origin(call)?;
     let session = client.connection()?.session().clone();
-    let question = Question { subject, headers: Vec::new(), payload: text.into() };
+    let question = Question { subject, headers: Headers::default(), payload: text.into() };
     let deadline = Instant::now() + limit;
     let promise = process::promise(limit, async move {
         if sync {

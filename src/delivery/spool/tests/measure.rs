@@ -1,16 +1,24 @@
-//! The numbers of docs/decisions/0001-spool-engine.md; nothing is asserted, and nothing runs unasked.
+//! The numbers of docs/decisions/0001-spool-engine.md, and of `make bench`; nothing is asserted, and nothing runs unasked.
+//!
+//! `RGW_NATS_SPOOL_DISK` is the directory, `RGW_NATS_SPOOL_SECONDS` how long each rate is measured (3), and
+//! `RGW_NATS_SPOOL_ENTRIES` how many entries there are to recover (100,000).
 
 use super::*;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
 
 fn appends(sync: SyncRule, callers: u8, directory: &Path) {
     let _ = fs::remove_dir_all(directory);
     let spool = start(Options { directory: directory.display().to_string(), ..Scratch::new("unused").options(sync) });
     spool.keep(vec![0]).unwrap();
+    let limit = Duration::from_millis(setting("RGW_NATS_SPOOL_SECONDS", 3) * 1000);
     let (before, begin) = (status(&spool, "syncs"), Instant::now());
     let mut waits: Vec<Duration> = std::thread::scope(|scope| {
         let caller = || {
             let mut waits = Vec::new();
-            while begin.elapsed() < Duration::from_secs(3) {
+            while begin.elapsed() < limit {
                 let begin = Instant::now();
                 spool.keep(vec![7; 1024]).unwrap();
                 waits.push(begin.elapsed());
@@ -45,11 +53,12 @@ fn appends_a_second_and_time_to_open() {
     };
     let spool = start(options.clone());
     let begin = Instant::now();
-    for _ in 0..100 {
+    let entries = setting("RGW_NATS_SPOOL_ENTRIES", 100_000);
+    for _ in 0..entries.div_ceil(1000) {
         let answers: Vec<_> = (0..1000).map(|_| spool.append(vec![7; 1024]).unwrap()).collect();
         assert!(answers.into_iter().all(|answer| answer.wait(LONG).is_ok()));
     }
-    println!("100,000 entries appended by one caller, 1,000 at a time: {:?}", begin.elapsed());
+    println!("{entries} entries appended by one caller, 1,000 at a time: {:.3} s", begin.elapsed().as_secs_f64());
     // As a process that dies leaves it: a copy of the file, taken while it is open.
     let died = root.join("rgw_nats-measure-died");
     let _ = fs::remove_dir_all(&died);
@@ -62,7 +71,7 @@ fn appends_a_second_and_time_to_open() {
         let begin = Instant::now();
         let spool = start(Options { directory: directory.display().to_string(), ..options.clone() });
         let first = spool.read(0, 1, 1).wait(LONG).unwrap();
-        println!("reopened {what}, to the first entry: {:?}", begin.elapsed());
+        println!("reopened {what}, to the first entry: {:.3} s", begin.elapsed().as_secs_f64());
         let begin = Instant::now();
         let (mut after, mut count) = (first[0].position - 1, 0);
         loop {
@@ -71,7 +80,7 @@ fn appends_a_second_and_time_to_open() {
             (after, count) = (entry.position, count + page.len());
             spool.done(page.iter().map(|entry| entry.position).collect()).unwrap();
         }
-        println!("{count} read and done in pages of 512: {:?}", begin.elapsed());
+        println!("{count} read and done in pages of 512, {what}: {:.3} s", begin.elapsed().as_secs_f64());
         assert!(spool.close(LONG));
         let _ = fs::remove_dir_all(directory);
     }

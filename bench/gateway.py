@@ -1,0 +1,207 @@
+"""What notifications do to a real gateway under load: rate, time and CPU of PUTs, and the time of DELETEs."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.config
+from harness import Broker, Cluster
+from harness.cluster import FIND_MODULE, LUA_DIRECTORY
+from harness.machine import free_ports, wait_until
+from report import Row
+from state import CONNECT, NOTIFY, PROGRAMS
+
+CLIENTS = 8
+SIZE = 4096
+REQUESTS = 1500
+WARM_UP = 300
+METADATA = {"color": "red", "camera": "x100"}
+TAGGING = "project=blue&stage=raw"
+HEADERS = "".join(f"x-amz-meta-{key}: {value}\r\n" for key, value in METADATA.items()) + f"x-amz-tagging: {TAGGING}\r\n"
+EMPTY = "an empty script"
+#: Where Debian has luasocket, and where the machine gets it.
+SOCKET = {"/usr/share/lua/5.3": "/usr/local/share/lua/5.3", "/usr/lib/x86_64-linux-gnu/lua/5.3": LUA_DIRECTORY}
+
+
+class Gateway:
+    """A cluster that is put under load, with one script after the other."""
+
+    def __init__(self, release, module, directory):
+        self.cluster = Cluster(
+            release, directory / "cluster", conf="debug rgw = 0\nrgw enable usage log = false"
+        ).start()
+        machine = self.cluster.machine
+        target = machine.path(LUA_DIRECTORY)
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(module, target / "rgw_nats.so")
+        for here, there in SOCKET.items():
+            for part in ("socket", "socket.lua"):
+                if (Path(here) / part).is_dir():
+                    shutil.copytree(Path(here) / part, machine.path(f"{there}/{part}"))
+                elif (Path(here) / part).exists():
+                    machine.path(there).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(Path(here) / part, machine.path(there))
+        self.broker = Broker(machine).start()
+        self.sink_port = free_ports(1)[0]
+        self.sink = subprocess.Popen([PROGRAMS / "sink", str(self.sink_port)])
+        machine.path("/ceph/spool").mkdir()
+        self.s3 = self.cluster.s3(signature_version="s3v4")
+        for bucket in ("bkt", "own"):
+            self.s3.create_bucket(Bucket=bucket)
+        self._notify_by_http("own")
+        self._targets = {bucket: self._sign(bucket) for bucket in ("bkt", "own")}
+
+    def close(self):
+        self.sink.kill()
+        self.sink.wait()
+        self.cluster.close()
+
+    def _notify_by_http(self, bucket):
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "default"}
+        config = botocore.config.Config(retries={"max_attempts": 0})
+        sns = boto3.client("sns", endpoint_url=f"http://127.0.0.1:{self.cluster.s3_port}", config=config, **keys)
+        endpoint = {"push-endpoint": f"http://127.0.0.1:{self.sink_port}"}
+        arn = sns.create_topic(Name="own", Attributes=endpoint)["TopicArn"]
+        rule = {"Id": "own", "TopicArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
+        self.s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"TopicConfigurations": [rule]}
+        )
+
+    def _sign(self, bucket):
+        """Paths and queries of the requests to come, by method: signing them costs their client nothing then."""
+        targets = {}
+        for method, name, more in (
+            ("PUT", "put_object", {"Metadata": METADATA, "Tagging": TAGGING}),
+            ("DELETE", "delete_object", {}),
+        ):
+            lines = []
+            for number in range(REQUESTS):
+                parameters = {"Bucket": bucket, "Key": f"images/2026/{number}.jpg"} | more
+                url = urlsplit(self.s3.generate_presigned_url(name, parameters, ExpiresIn=36000))
+                lines.append(f"{url.path}?{url.query}\n")
+            targets[method] = lines
+        return targets
+
+    def script(self, text):
+        """Changes the script; none is none."""
+        if text is None:
+            self.cluster.admin("script", "rm", "--context=postRequest", check=False)
+        else:
+            self.cluster.put_script(text)
+        # The gateway keeps what it has read until it is told.
+        time.sleep(1)
+
+    def configuration(self, name, more):
+        path = f"/ceph/{name}.toml"
+        text = f'url = "{self.broker.url}"\nname = "{name}"\n{more}\n[[notification]]\nid = "one"\nbucket = "bkt"\n'
+        self.cluster.machine.path(path).write_text(text)
+        return FIND_MODULE + NOTIFY.format(file=path)
+
+    def send(self, bucket, method, count, clients=CLIENTS):
+        size, headers = (SIZE, HEADERS) if method == "PUT" else (0, "")
+        command = [PROGRAMS / "put", self.cluster.s3_port, clients, size, method, headers]
+        targets = "".join(self._targets[bucket][method][:count])
+        done = subprocess.run(
+            [str(part) for part in command], input=targets, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr[-2000:])
+        return json.loads(done.stdout)
+
+    def cpu_us(self):
+        """What the gateway's threads have used, in microseconds: those that serve requests, and ours."""
+        requests, ours = 0, 0
+        for task in Path(f"/proc/{self.cluster.gateway.pid}/task").iterdir():
+            try:
+                used = int((task / "schedstat").read_text().split()[0]) / 1000
+                name = (task / "comm").read_text()
+            except FileNotFoundError:
+                continue
+            if name.startswith("rgw_nats"):
+                ours += used
+            else:
+                requests += used
+        return requests, ours
+
+    def load(self, bucket):
+        """One round: PUTs, and then DELETEs of the same objects."""
+        self.send(bucket, "PUT", WARM_UP)
+        before = self.cpu_us()
+        puts = self.send(bucket, "PUT", REQUESTS)
+        after = self.cpu_us()
+        deletes = self.send(bucket, "DELETE", REQUESTS)
+        return {
+            "rate": puts["requests"] / puts["seconds"],
+            "p50": puts["p50_us"],
+            "p99": puts["p99_us"],
+            "cpu": (after[0] - before[0]) / REQUESTS,
+            "ours": (after[1] - before[1]) / REQUESTS,
+            "delete_p50": deletes["p50_us"],
+            "delete_p99": deletes["p99_us"],
+        }
+
+    def check(self):
+        """All was delivered: what is lost costs less."""
+        state = self.broker.monitor("varz")
+        return state["in_msgs"]
+
+
+def measure(release, module, rounds):
+    directory = Path(tempfile.mkdtemp(prefix="rgw_nats-bench-", dir="/var/tmp"))
+    gateway = None
+    try:
+        gateway = Gateway(release, module, directory)
+        return _measure(gateway, release, rounds)
+    finally:
+        if gateway:
+            gateway.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _measure(gateway, release, rounds):
+    find = f'package.path = "/usr/local/share/lua/5.3/?.lua;" .. package.path\n{FIND_MODULE}'
+    spool = '[spool]\ndirectory = "/ceph/spool"\nsync = "group"'
+    variants = {
+        "no script": ("bkt", None, False),
+        EMPTY: ("bkt", "local nothing", False),
+        'ack = "none"': ("bkt", gateway.configuration("none", 'ack = "none"'), True),
+        'ack = "broker"': ("bkt", gateway.configuration("broker", 'ack = "broker"'), True),
+        "ack = broker and a spool": ("bkt", gateway.configuration("spool", f'ack = "broker"\n{spool}'), True),
+        "luasocket, a connection each": ("bkt", find + CONNECT.format(port=gateway.broker.port), True),
+        "RGW's own HTTP endpoint": ("own", None, False),
+    }
+    found = {name: [] for name in variants}
+    names = list(variants)
+    for number in range(rounds):
+        for place in range(len(names)):
+            name = names[(place + number) % len(names)]
+            bucket, script, notifies = variants[name]
+            gateway.script(script)
+            before = gateway.check()
+            found[name].append(gateway.load(bucket))
+            print(f"bench: {name}: {found[name][-1]['rate']:.0f} PUTs a second", file=sys.stderr, flush=True)
+            if notifies:
+                wanted = before + 2 * REQUESTS + WARM_UP
+                wait_until(lambda wanted=wanted: gateway.check() >= wanted, f"the events of {name}", timeout=30)
+    rows = []
+    for key, what, unit, added in (
+        ("rate", "PUT rate", "1/s", False),
+        ("p50", "PUT p50", "µs", False),
+        ("p99", "PUT p99", "µs", False),
+        ("cpu", "CPU of a PUT, the gateway's threads", "µs", True),
+        ("ours", "CPU of a PUT, the threads of rgw_nats", "µs", True),
+        ("delete_p50", "DELETE p50", "µs", False),
+        ("delete_p99", "DELETE p99", "µs", False),
+    ):
+        empty = [one[key] for one in found[EMPTY]]
+        for name, taken in found.items():
+            values = [one[key] for one in taken]
+            label = f"{release} {what}: {name}"
+            rows.append(Row(label, unit, values, "" if name == EMPTY else EMPTY, [] if name == EMPTY else empty, added))
+    return rows

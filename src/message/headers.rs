@@ -1,0 +1,118 @@
+//! The headers of a message, in one piece as the protocol writes them: a message with ten of them is made at each request.
+
+/// The first line and the last one, as the protocol writes them around headers.
+const FRAME: usize = "NATS/1.0\r\n\r\n".len();
+
+/// Names with a text each, in their order. A name can stand more than once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// A line `name: text` for each, with its end.
+    lines: String,
+}
+
+impl Headers {
+    /// None yet, with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Headers {
+        Headers { lines: String::with_capacity(bytes) }
+    }
+
+    /// Adds one. A line break in it becomes a space: it would end the header, and what follows would be another one.
+    pub fn add(&mut self, name: &str, text: &str) {
+        self.add_parts(name, &[text]);
+    }
+
+    /// Adds one whose text is in pieces.
+    pub fn add_parts(&mut self, name: &str, parts: &[&str]) {
+        push(&mut self.lines, name);
+        self.lines.push_str(": ");
+        for part in parts {
+            push(&mut self.lines, part);
+        }
+        self.lines.push_str("\r\n");
+    }
+
+    /// Adds all of others.
+    pub fn append(&mut self, others: &Headers) {
+        self.lines.push_str(&others.lines);
+    }
+
+    /// Names and texts.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines.split_terminator("\r\n").map(|line| line.split_once(": ").unwrap_or((line, "")))
+    }
+
+    /// The text of the first one of a name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, text)| text)
+    }
+
+    /// Appends to the text of each one of a name.
+    pub fn extend(&mut self, name: &str, more: &str) {
+        let mut extended = Headers::with_capacity(self.lines.len().saturating_add(more.len()));
+        for (known, text) in self.iter() {
+            extended.add_parts(known, &[text, if known == name { more } else { "" }]);
+        }
+        *self = extended;
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// How many bytes they take in memory.
+    pub fn bytes(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// How many bytes they take as the protocol writes them; none if there are none.
+    pub fn size(&self) -> usize {
+        if self.is_empty() { 0 } else { self.lines.len().saturating_add(FRAME) }
+    }
+}
+
+impl From<Vec<(String, String)>> for Headers {
+    fn from(pairs: Vec<(String, String)>) -> Headers {
+        let mut headers = Headers::default();
+        pairs.iter().for_each(|(name, text)| headers.add(name, text));
+        headers
+    }
+}
+
+fn push(lines: &mut String, text: &str) {
+    // All bytes are looked at, so that the compiler takes many at a time.
+    let breaks = text.bytes().fold(false, |found, byte| found | (byte == b'\r') | (byte == b'\n'));
+    if breaks {
+        lines.push_str(&text.replace(['\r', '\n'], " "));
+    } else {
+        lines.push_str(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out_but_for_line_breaks() {
+        let pairs = [("A", "b: c"), ("", ""), ("A", " é \r\nX: y"), ("B", "")];
+        let headers = Headers::from(pairs.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec());
+        let wanted = [("A", "b: c"), ("", ""), ("A", " é   X: y"), ("B", "")];
+        assert_eq!(headers.iter().collect::<Vec<_>>(), wanted);
+        assert_eq!((headers.count(), headers.get("A"), headers.get("C")), (4, Some("b: c"), None));
+    }
+
+    #[test]
+    fn texts_of_a_name_are_extended() {
+        let mut headers = Headers::default();
+        headers.add("Id", "1");
+        headers.add("Other", "2");
+        headers.extend("Id", ".r7");
+        assert_eq!(headers.iter().collect::<Vec<_>>(), [("Id", "1.r7"), ("Other", "2")]);
+    }
+}
