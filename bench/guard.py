@@ -2,8 +2,8 @@
 
     guard.py [--module FILE] [--record]
 
-Counted by callgrind, so that the load of the machine does not matter. --record writes new bounds: docs/performance.md says
-when.
+Counted by callgrind, so that the load of the machine does not matter. --record writes new bounds: docs/performance.md
+says when.
 """
 
 import argparse
