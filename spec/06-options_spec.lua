@@ -184,7 +184,7 @@ describe("the option", function()
   describe("inbox_prefix", function()
     it("is where answers and confirmations come to", function()
       local limited = helpers.server([[authorization { users: [ { user: "gateway", password: "x", permissions: {
-        publish: ["a", "OWN.in.>"], subscribe: ["OWN.in.>"] } } ] }]])
+        publish: ["a", "OWN.in.>", "$JS.API.>"], subscribe: ["OWN.in.>"] } } ] }]])
       local function status(options)
         options.auth, options.allow_cleartext_secrets = { user = "gateway", password = "x" }, true
         local connection = assert(nats.connect(limited:url(), options))

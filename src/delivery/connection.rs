@@ -8,6 +8,7 @@ use super::backlog::{Backlog, News};
 use super::queue::{Entry, Queue};
 use crate::config::{Endpoint, Server};
 use crate::error::{Code, Error};
+use crate::message::Purpose;
 use crate::transport::{Observer, Outcome, Session};
 use letters::Letters;
 use std::collections::BTreeMap;
@@ -133,7 +134,8 @@ impl Connection {
     /// Notes that messages had to make room for others.
     fn give_up(&self, dropped: &[Entry]) {
         let none = Error::new(Code::QueueFull, "it had to make room");
-        let (letters, dropped): (Vec<_>, Vec<_>) = dropped.iter().partition(|entry| entry.message.is_letter);
+        let (letters, dropped): (Vec<_>, Vec<_>) =
+            dropped.iter().partition(|entry| entry.message.purpose == Purpose::Letter);
         letters
             .into_iter()
             .filter_map(|entry| self.letters.ended(entry, Some(&none)))
@@ -228,7 +230,9 @@ impl Connection {
                 }
             };
             match lost {
-                lost if entry.message.is_letter => troubles.extend(self.letters.ended(&entry, lost.as_ref())),
+                lost if entry.message.purpose == Purpose::Letter => {
+                    troubles.extend(self.letters.ended(&entry, lost.as_ref()))
+                }
                 None => {
                     self.delivered.fetch_add(1, Ordering::Relaxed);
                     done.extend(entry.position);

@@ -15,6 +15,7 @@ use super::handle::{self, Shape};
 use crate::config::Endpoint;
 use crate::delivery::Connection;
 use crate::error::{Code, Error};
+use crate::message::Purpose;
 use crate::process;
 use crate::transport::Subscription;
 use crate::value::{Class, Object, Value};
@@ -176,7 +177,10 @@ impl Function for Publish {
         let connection = Client::of(call)?.connection()?;
         let mut message = arguments::message(call, 2, 4)?;
         message.reply = arguments::subject_or_none(call.argument(5), "reply subject")?;
-        message.pattern = Some(arguments::pattern(&message.subject));
+        match message.reply {
+            Some(_) => message.purpose = Purpose::Exchange,
+            None => message.pattern = Some(arguments::pattern(&message.subject)),
+        }
         let patience = Connection::patience(connection.endpoint());
         if let Some(receipt) = connection.publish(message, patience)? {
             receipt.wait(Duration::from_millis(connection.endpoint().wait_ms));
