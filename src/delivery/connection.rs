@@ -520,6 +520,16 @@ mod tests {
     }
 
     #[test]
+    fn there_is_room_where_the_oldest_make_it() {
+        for (overflow, wanted) in [("reject", false), ("block", false), ("drop_oldest", true)] {
+            let connection = connection(&[("max_pending", Value::Integer(1)), ("overflow", overflow.into())]);
+            assert!(connection.has_room(), "{overflow}");
+            connection.publish(message(), Instant::now()).unwrap();
+            assert_eq!(connection.has_room(), wanted, "{overflow}");
+        }
+    }
+
+    #[test]
     fn what_one_message_comes_to_means_nothing_to_the_others() {
         let connection = connection(&[("max_pending", Value::Integer(2))]);
         let (receipts, result) = connection.publish_all(vec![message(); 5], Instant::now());
