@@ -332,9 +332,15 @@ impl Connection {
         lock(&self.queue).close();
     }
 
+    /// How many messages wait or are in flight. Those on disk may be in memory as well.
+    pub fn pending(&self) -> u64 {
+        let loaded = u64::try_from(lock(&self.queue).pending().0).unwrap_or(u64::MAX);
+        loaded.max(self.backlog.get().map_or(0, Backlog::waiting))
+    }
+
     /// Whether messages wait or are in flight.
     pub fn is_pending(&self) -> bool {
-        lock(&self.queue).pending().0 > 0 || self.backlog.get().is_some_and(|backlog| !backlog.is_empty())
+        self.pending() > 0
     }
 
     /// Ends what is on disk, at the end of the process; waits for that so long at most. What is there stays for the next one.
