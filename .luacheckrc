@@ -2,7 +2,7 @@ std = "lua53+lua54"
 max_line_length = 120
 exclude_files = { "build", "dist", "target" }
 files["spec"] = { std = "lua53+lua54+busted" }
-files["examples"] = { read_globals = { "Request", "RGW", "RGWDebugLog", "RGW_ABORT_REQUEST" } }
+files["examples"] = { globals = { "RGW" }, read_globals = { "Request", "RGWDebugLog", "RGW_ABORT_REQUEST" } }
 files["e2e"] = { read_globals = { "Request", "RGW", "RGWDebugLog", "RGW_ABORT_REQUEST" } }
 -- It writes to what it can, and breaks off its walks.
 files["e2e/probes.lua"] = { globals = { "Request", "RGW" }, ignore = { "512" } }
