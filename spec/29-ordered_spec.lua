@@ -118,7 +118,9 @@ describe("ordered_consumer()", function()
     for _, options in ipairs({
       { durable_name = "d" }, { ack_policy = "explicit" }, { name = "n" }, { deliver_subject = "x" }, { x = 1 },
       { deliver_policy = "some" }, { deliver_policy = "by_start_sequence" },
-      { opt_start_seq = "1", deliver_policy = "all", x = 1 },
+      { opt_start_seq = "1", deliver_policy = "by_start_sequence" }, { opt_start_seq = 1 },
+      { opt_start_seq = 1, deliver_policy = "new" }, { opt_start_time = "2026-11-25T12:00:00Z" },
+      { opt_start_time = "noon", deliver_policy = "by_start_time" },
       { filter_subject = 1 }, { filter_subjects = "a" }, { headers_only = "yes" },
     }) do
       fails("bad_config", js:ordered_consumer(name, options))
