@@ -117,7 +117,8 @@ describe("ordered_consumer()", function()
     local name = stream(0)
     for _, options in ipairs({
       { durable_name = "d" }, { ack_policy = "explicit" }, { name = "n" }, { deliver_subject = "x" }, { x = 1 },
-      { deliver_policy = "some" }, { deliver_policy = "by_start_sequence" },
+      { deliver_policy = "some" }, { deliver_policy = 1 }, { replay_policy = 0 },
+      { deliver_policy = "by_start_sequence" },
       { opt_start_seq = "1", deliver_policy = "by_start_sequence" }, { opt_start_seq = 1 },
       { opt_start_seq = 1, deliver_policy = "new" }, { opt_start_time = "2026-11-25T12:00:00Z" },
       { opt_start_time = "noon", deliver_policy = "by_start_time" },

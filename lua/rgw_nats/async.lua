@@ -14,10 +14,23 @@ local LIMIT = 60000
 ---@class rgw_nats.async
 local async = {}
 
+---How `run` goes on.
+---@class (exact) rgw_nats.async.Options
+---@field timeout_ms? number After how many milliseconds all tasks are cancelled; 60,000, if it is not given.
+---@field on_error? fun(message: string) Is told of each error that a task has raised and nobody waits for.
+
+---What one item of `gather` has come to: its results from 1 to `n`, and whether it is a success.
+---@class rgw_nats.async.Result
+---@field ok boolean
+---@field n integer
+---@field message? string
+---@field code? rgw_nats.Code
+---@field [integer] any
+
 ---Starts a function as a task, within `run`. It begins when the running task waits or ends.
 ---@param fn function
 ---@param ... any What it gets.
----@return rgw_nats.Task? task, string? message, string? code
+---@return rgw_nats.Task? task, string? message, rgw_nats.Code? code
 function async.spawn(fn, ...)
   if type(fn) ~= "function" then return fail("bad_argument", "spawn wants a function, got " .. type(fn)) end
   if not tasks.current then return fail("bad_argument", "spawn is called outside of run") end
@@ -90,6 +103,7 @@ function async.run(...)
 end
 
 ---Lets other tasks go on for some time; outside of `run`, waits.
+---@type fun(milliseconds: number): true?, string?, rgw_nats.Code?
 async.sleep = nats.sleep
 
 -- Results with what tells success from failure.
@@ -103,7 +117,7 @@ end
 ---Waits for all of a list of functions, tasks and futures, and returns what each has come to, in the same order.
 ---@param list (function|rgw_nats.Task|rgw_nats.Future)[]
 ---@param timeout_ms? number For how long, in milliseconds.
----@return rgw_nats.async.Result[]? results, string? message, string? code
+---@return rgw_nats.async.Result[]? results, string? message, rgw_nats.Code? code
 function async.gather(list, timeout_ms)
   if type(list) ~= "table" or is_task(list) then
     return fail("bad_argument", "gather wants a list, got " .. (is_task(list) and "a task" or type(list)))
@@ -166,7 +180,7 @@ function async.gather(list, timeout_ms)
 end
 
 ---Runs a function as a task for some time; cancels it if it has not ended by then.
----@param timeout_ms number
+---@param timeout_ms number For how long, in milliseconds.
 ---@param fn function
 ---@param ... any What it gets.
 ---@return any ...
@@ -193,7 +207,7 @@ local poller, last, awaited = nil, 0, {}
 ---Has `poll` call a function with what a future has come to, once it has ended.
 ---@param future rgw_nats.Future
 ---@param fn fun(...)
----@return true? ok, string? message, string? code
+---@return true? ok, string? message, rgw_nats.Code? code
 function async.on_ready(future, fn)
   if not is_future(future) then return fail("bad_argument", "on_ready wants a future, got " .. type(future)) end
   if type(fn) ~= "function" then return fail("bad_argument", "on_ready wants a function, got " .. type(fn)) end
@@ -212,7 +226,7 @@ end
 
 ---Calls the functions of `on_ready` whose futures have ended; waits for the first one, if there is none yet.
 ---@param timeout_ms? number For how long; 0, if that is not given.
----@return boolean? more, string? message, string? code Whether some have not ended.
+---@return boolean? more, string? message, rgw_nats.Code? code Whether some have not ended.
 function async.poll(timeout_ms)
   timeout_ms = timeout_ms == nil and 0 or timeout_ms
   local wrong = wrong_limit(timeout_ms)

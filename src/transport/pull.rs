@@ -209,6 +209,20 @@ impl Ordered {
                 let text = format!("an ordered consumer has no option {key}; known are {}", ORDERED.join(", "));
                 return Err(Error::new(Code::BadConfig, text));
             }
+            // The type behind would take a number for the place of a word in its list.
+            for key in ["filter_subject", "deliver_policy", "opt_start_time", "replay_policy", "description"] {
+                if config.get(key).is_some_and(|value| !value.is_string()) {
+                    let text = format!("the option {key} of an ordered consumer must be a string");
+                    return Err(Error::new(Code::BadConfig, text));
+                }
+            }
+            // Without it they would say nothing.
+            for (key, policy) in [("opt_start_seq", "by_start_sequence"), ("opt_start_time", "by_start_time")] {
+                if config.contains_key(key) && config.get("deliver_policy").and_then(|own| own.as_str()) != Some(policy) {
+                    let text = format!("an ordered consumer has {key} only with deliver_policy = \"{policy}\"");
+                    return Err(Error::new(Code::BadConfig, text));
+                }
+            }
             // What the type behind wants to be there.
             config.entry("deliver_policy").or_insert("all".into());
             config.entry("replay_policy").or_insert("instant".into());

@@ -240,7 +240,7 @@ function Task:result()
 end
 
 ---`true` if a task has ended; fails with `timeout` if it has not, as a future's `done` does.
----@return true? done, string? message, string? code
+---@return true? done, string? message, rgw_nats.Code? code
 function Task:done()
   if not is_task(self) then return fail("bad_argument", "a task is wanted as first argument; write a colon") end
   if not self.results then return fail("timeout", "this task has not ended yet") end
@@ -248,7 +248,7 @@ function Task:done()
 end
 
 ---Cancels a task that has not ended: what it waits for, and each further call that would wait, fails with `cancelled`.
----@return true? ok, string? message, string? code
+---@return true? ok, string? message, rgw_nats.Code? code
 function Task:cancel()
   if not is_task(self) then return fail("bad_argument", "a task is wanted as first argument; write a colon") end
   if self.results or self.cancelled then return true end
