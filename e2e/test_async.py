@@ -77,15 +77,16 @@ assert(connection:publish("told", assert(nats.encode(told))))
 
 TASKS = """
 local told = {}
+local function tell(word) told[#told + 1] = word end
 async.run({ timeout_ms = 800, on_error = RGWDebugLog }, function()
-  local one = async.spawn(function() async.sleep(20) told[#told + 1] = "slept" return "result" end)
-  local two = async.spawn(function() told[#told + 1] = "first" async.sleep(60000) end)
+  local one = async.spawn(function() async.sleep(20) tell("slept") return "result" end)
+  local two = async.spawn(function() tell("first") async.sleep(60000) end)
   local three = async.spawn(function() error({}) end)
-  told[#told + 1] = one:wait(500)
+  tell((one:wait(500)))
   two:cancel()
-  told[#told + 1] = select(3, two:wait())
-  told[#told + 1] = select(3, three:wait())
-  told[#told + 1] = select(3, async.timeout(10, async.sleep, 60000))
+  tell((select(3, two:wait())))
+  tell((select(3, three:wait())))
+  tell((select(3, async.timeout(10, async.sleep, 60000))))
 end)
 assert(connection:publish("told", assert(nats.encode(told))))
 """
