@@ -80,7 +80,7 @@ local told = {}
 local function tell(word) told[#told + 1] = word end
 async.run({ timeout_ms = 800, on_error = RGWDebugLog }, function()
   local one = async.spawn(function() async.sleep(20) tell("slept") return "result" end)
-  local two = async.spawn(function() tell("first") async.sleep(60000) end)
+  local two = async.spawn(function() tell("first") return async.sleep(60000) end)
   local three = async.spawn(function() error({}) end)
   tell((one:wait(500)))
   two:cancel()
