@@ -69,12 +69,12 @@ spec: rock ## busted on the installed rock, with a real nats-server
 	scripts/run-specs.sh
 
 .PHONY: e2e
-e2e: rock ## end to end on one release (CEPH=…)
+e2e: build rock ## end to end on one release (CEPH=…)
 	venv=$$(e2e/setup.sh $(CEPH))
 	exec $$venv/bin/python -m pytest e2e --ignore=e2e/soak --release $(CEPH) $(ARGS)
 
 .PHONY: soak
-soak: rock ## the long forms of faults, and those of clusters of brokers
+soak: build rock ## the long forms of faults, and those of clusters of brokers
 	venv=$$(e2e/setup.sh $(CEPH))
 	exec $$venv/bin/python -m pytest e2e/faults e2e/soak --soak --release $(CEPH) $(ARGS)
 
