@@ -5,7 +5,7 @@ exclude_files = { "build", "dist", "target" }
 files["lua/rgw_nats/types.lua"] = { ignore = { "212", "241" } }
 files["lua/rgw_nats/types/*.lua"] = { ignore = { "212", "241" } }
 files["spec"] = { std = "lua53+lua54+busted" }
-files["examples"] = { read_globals = { "Request", "RGW", "RGWDebugLog", "RGW_ABORT_REQUEST" } }
+files["examples"] = { globals = { "RGW" }, read_globals = { "Request", "RGWDebugLog", "RGW_ABORT_REQUEST" } }
 files["e2e"] = { read_globals = { "Request", "RGW", "RGWDebugLog", "RGW_ABORT_REQUEST" } }
 -- It writes to what it can, and breaks off its walks.
 files["e2e/probes.lua"] = { globals = { "Request", "RGW" }, ignore = { "512" } }

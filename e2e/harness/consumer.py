@@ -87,6 +87,16 @@ class Consumer:
         """The server that leads a stream of several."""
         return self._run(self._client.jetstream().stream_info(name)).cluster.leader
 
+    def move_leader(self, stream, server):
+        """Has the leader of a stream step down until it is this server."""
+        for _ in range(30):
+            if self.stream_leader(stream) == server:
+                return
+            self._run(self._client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", b"", timeout=5))
+            # They choose another one.
+            wait_until(lambda: self.stream_leader(stream), "a leader", timeout=20)
+        raise AssertionError(f"{server} does not become the leader of {stream}")
+
     def stream_config(self, name):
         """What a stream was made with."""
         return self._run(self._client.jetstream().stream_info(name)).config

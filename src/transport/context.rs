@@ -5,6 +5,7 @@
 //! key-value buckets - async-nats does it.
 
 use super::session::{Live, Question, Session};
+use super::streams;
 use crate::error::{Code, Error};
 use crate::message::Headers;
 use async_nats::jetstream;
@@ -104,6 +105,9 @@ impl JetStream {
             let text = format!("who answers to {subject} is no stream");
             return Err(Error::new(Code::JetStream, text));
         }
+        if streams::is_staged(&answer) {
+            return Err(Error::new(Code::Timeout, format!("{subject}: {}", streams::STAGED)));
+        }
         checked(answer, &subject)
     }
 
@@ -166,6 +170,8 @@ fn checked(answer: Json, about: &str) -> Result<Json, Error> {
     let code = match number {
         number if NOT_FOUND.contains(&number) => Code::NotFound,
         number if CONFLICT.contains(&number) => Code::Conflict,
+        // The same message is on its way: see streams::is_staged.
+        10_158 => Code::Timeout,
         _ if status == 404 => Code::NotFound,
         _ => Code::JetStream,
     };
@@ -187,7 +193,7 @@ mod tests {
         assert_eq!(code(404, 10_059), Code::NotFound);
         assert_eq!(code(404, 0), Code::NotFound);
         assert_eq!((code(400, 10_071), code(400, 10_060)), (Code::Conflict, Code::Conflict));
-        assert_eq!(code(400, 10_149), Code::NotFound);
+        assert_eq!((code(400, 10_149), code(409, 10_158)), (Code::NotFound, Code::Timeout));
         assert_eq!(code(503, 10_008), Code::JetStream);
         assert!(checked(json!({ "stream": "x", "seq": 1 }), "s").is_ok());
     }
