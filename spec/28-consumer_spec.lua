@@ -148,6 +148,18 @@ describe("fetch()", function()
     fails("timeout", consumer:next(0))
   end)
 
+  it("of one with a time limit of 0 waits for a server that is slow to say what it has", function()
+    local own = helpers.server(STORE)
+    local its = assert(assert(nats.connect(own:url())):jetstream({ timeout_ms = 10000 }))
+    local name = stream(1, its)
+    local consumer = assert(its:consumer(name, { durable_name = "d", ack_policy = "explicit" }))
+    fails("timeout", assert(its:consumer(name, { durable_name = "e", filter_subject = name .. ".none" })):next(0))
+    own:pause()
+    -- A server that stands still for a fifth of a second.
+    os.execute(("(sleep 0.2; kill -CONT %s) &"):format(own.pid))
+    assert.equal("1", assert(consumer:next(0)).payload)
+  end)
+
   it("gets all that is published while it waits", function()
     local name = stream(0)
     local consumer = durable(name)

@@ -59,9 +59,7 @@ pub fn shape(class: Class) -> Shape {
         Class::Consumer => {
             Shape { name: c"rgw_nats.consumer", metamethods: consumer::METAMETHODS, methods: consumer::METHODS }
         }
-        Class::Bucket => {
-            Shape { name: c"rgw_nats.bucket", metamethods: bucket::METAMETHODS, methods: bucket::METHODS }
-        }
+        Class::Bucket => Shape { name: c"rgw_nats.bucket", metamethods: bucket::METAMETHODS, methods: bucket::METHODS },
         Class::Watch => {
             Shape { name: c"rgw_nats.watch", metamethods: bucket::WATCH_METAMETHODS, methods: bucket::WATCH }
         }
