@@ -6,7 +6,8 @@ import time
 import pytest
 from harness import BrokerCluster, Consumer
 from harness.cluster import script
-from harness.load import Writers, patiently
+from harness.load import Writers
+from harness.machine import patiently
 
 
 @pytest.fixture

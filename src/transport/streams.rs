@@ -112,13 +112,18 @@ pub enum Reply {
 /// stream is sealed.
 const FINAL: [u64; 3] = [10_054, 10_097, 10_109];
 
+/// What sequence 0 says. A leader before nats-server 2.11 gives it to a second attempt while the first one is not agreed upon
+/// by the others, and they may never agree: a leader that was cut off acknowledges so what nobody keeps.
+pub const UNDECIDED: &str = "an attempt before this one is not decided yet (sequence 0)";
+
 /// Reads a stream's answer.
 pub fn read_reply(payload: &[u8]) -> Reply {
     let Ok(answer) = serde_json::from_slice::<serde_json::Value>(payload) else {
         return Reply::Again("an answer that is none of JetStream's".to_owned());
     };
     let Some(error) = answer.get("error") else {
-        return match answer.get("seq") {
+        return match answer.get("seq").and_then(serde_json::Value::as_u64) {
+            Some(0) => Reply::Again(UNDECIDED.to_owned()),
             Some(_) => Reply::Stored,
             None => Reply::Again("an answer that is none of JetStream's".to_owned()),
         };
@@ -184,6 +189,11 @@ mod tests {
             |code: u64| read_reply(format!(r#"{{"error":{{"err_code":{code},"description":"d"}}}}"#).as_bytes());
         assert_eq!(error(10_077), Reply::Again("d (10077)".into()));
         assert_eq!(error(10_054), Reply::Never("d (10054)".into()));
+        // As a leader without the others says it (2.10.27).
+        assert_eq!(
+            read_reply(br#"{"stream":"events", "seq":0,"duplicate": true}"#),
+            Reply::Again(UNDECIDED.to_owned())
+        );
         assert!(matches!(read_reply(b"ok"), Reply::Again(_)));
         assert!(matches!(read_reply(b"{}"), Reply::Again(_)));
     }
