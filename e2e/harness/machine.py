@@ -48,7 +48,7 @@ def wait_until(condition, what, timeout=30.0, pause=0.02):
 
 
 def patiently(work):
-    """What `work` returns, once it does not raise: servers of a cluster need a while to be of one mind; 60 s at most."""
+    """What `work` returns, once it does not raise: servers of a cluster need a while to agree; 60 s at most."""
     found, problems = [], []
 
     def attempt():
