@@ -39,6 +39,9 @@ build = {
       ["rgw_nats.emulator.proxies"] = "lua/rgw_nats/emulator/proxies.lua",
       ["rgw_nats.emulator.requests"] = "lua/rgw_nats/emulator/requests.lua",
       ["rgw_nats.emulator.state"] = "lua/rgw_nats/emulator/state.lua",
+      ["rgw_nats.types"] = "lua/rgw_nats/types.lua",
+      ["rgw_nats.types.configuration"] = "lua/rgw_nats/types/configuration.lua",
+      ["rgw_nats.types.jetstream"] = "lua/rgw_nats/types/jetstream.lua",
     },
   },
 }

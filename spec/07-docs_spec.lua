@@ -1,67 +1,43 @@
--- docs/api.md and docs/client.md against the module: its functions, fields, headers and codes. docs/configuration.md has its
--- own spec, and docs/async.md too.
+-- The pages of the reference against the module: functions, options, fields, headers, codes. docs/configuration.md has
+-- its own spec, and so have the tables of docs/jetstream.md (07-docs_jetstream_spec.lua).
 local helpers = require("helpers")
 local nats = require("rgw_nats")
 local Reference = require("reference")
 local keys, rows = Reference.keys, Reference.rows
 
--- What each page says of each function, by its name.
-local PAGES = { "docs/api.md", "docs/client.md" }
 local api = Reference.new("docs/api.md")
 local codes = rows(api:section("Codes", "##"), "code")
-local functions, page_of = {}, {}
-for _, path in ipairs(PAGES) do
-  local page = Reference.new(path)
-  for heading in page.text:gmatch("\n### `([^\n]-)`\n") do
-    local name = heading:match("^[%w_:]+")
-    assert(not functions[name], name .. " is there twice")
-    functions[name], page_of[name] = page:section("`" .. heading .. "`", "###"), path
-  end
-end
+-- What is said of each function, by its name, and on which page.
+local functions, page_of = Reference.functions()
 
--- The methods of each class that scripts get without a server, and of messages.
-local function classes()
-  local connection = assert(nats.connect("127.0.0.1:" .. helpers.port()))
-  local future = assert(connection:request_async("a", "", { timeout_ms = 0 }))
-  local handles = {
-    connection = connection, subscription = assert(connection:subscribe("a")), future = future,
-    poller = assert(nats.poller()),
-  }
-  local found = {}
-  for class, handle in pairs(handles) do
-    for name in pairs(debug.getmetatable(handle).__index) do found[class .. ":" .. name] = true end
-  end
-  local server = helpers.server()
-  local own = assert(nats.connect(server:url()))
-  local subscription = assert(own:subscribe("a"))
-  assert(own:publish("a", "", nil, "b") and own:flush(5000))
-  for name in pairs(getmetatable(assert(subscription:next(5000))).__index) do found["message:" .. name] = true end
-  return found
-end
-
-describe("docs/api.md and docs/client.md", function()
+describe("the reference", function()
   teardown(helpers.stop)
 
-  it("have each function and method, and no other", function()
-    local existing = classes()
-    for name in pairs(nats) do existing[name] = true end
-    assert.same(keys(existing), keys(functions))
+  it("has each function and method, and no other", function()
+    assert.same(keys(Reference.registered()), keys(functions))
     assert.matches(nats._VERSION, functions._VERSION, 1, true)
     assert.equal("userdata", type(nats.null))
   end)
 
-  it("say the same things of each function, in the same order", function()
-    -- The client's page says once what is the same for all.
+  it("says the same things of each function, in the same order", function()
+    -- The other pages say once what is the same for all.
+    local short = {
+      "```lua\nlocal ", "**Blocks:**", "**Parameters:**", "**Returns:**", "*fail*", "**Codes:**", "**Example:**",
+      "```lua\n-- runs",
+    }
     local parts = {
       ["docs/api.md"] = {
         "```lua\nlocal ", "**Contexts:**", "**Blocks:**", "**Parameters:**", "**Returns:**", "*fail*",
         "**Success means:**", "**Codes:**", "**Raises:** nothing", "**Example:**", "```lua\n-- runs", "**Since:**",
       },
-      ["docs/client.md"] = {
-        "```lua\nlocal ", "**Blocks:**", "**Parameters:**", "**Returns:**", "*fail*", "**Codes:**", "**Example:**",
-        "```lua\n-- runs",
-      },
+      ["docs/client.md"] = short, ["docs/jetstream.md"] = short, ["docs/async.md"] = short,
     }
+    for path in pairs(parts) do
+      local head = Reference.new(path).text:match("^(.-)\n### ")
+      for _, word in ipairs({ "contexts?", "[Nn]o[nt]h?i?n?g?e? raises", "0%.1%.0" }) do
+        assert(head:lower():find(word:lower()), path .. " does not begin with " .. word)
+      end
+    end
     for name, text in pairs(functions) do
       local place = 1
       for _, part in ipairs(parts[page_of[name]]) do
@@ -73,14 +49,30 @@ describe("docs/api.md and docs/client.md", function()
     end
   end)
 
-  it("have the options, with their defaults and ranges, and the fields of results", function()
+  it("has a number for each parameter, in the order of the heading", function()
+    for name, text in pairs(functions) do
+      local listed = text:match("%*%*Parameters:%*%*\n(.-)\n%*%*Returns")
+      local count = #Reference.parameters(name)
+      if count > 0 then
+        local last = 0
+        for number, rest in ("\n" .. (listed or "")):gmatch("\n(%d+)%. ([^\n]*)") do
+          last = math.tointeger(rest:match("^to (%d)%.") or number)
+        end
+        assert.equal(count, last, name)
+      elseif text:find("**Parameters:**", 1, true) then
+        assert(text:find("**Parameters:** none.", 1, true), name)
+      end
+    end
+  end)
+
+  it("has the client's options, with their ranges, and the fields of results", function()
     local server = helpers.server()
     local connection = assert(nats.connect(server:url()))
     assert(connection:flush(5000))
     local calls = {
       request = function(options) return connection:request("a", "", options) end,
       request_many = function(options) return connection:request_many("a", "", options) end,
-      subscribe = function(options) return connection:subscribe("a", options) end,
+      subscribe = function(options) return connection:subscribe("b", options) end,
     }
     for name, call in pairs(calls) do
       local documented = rows(functions["connection:" .. name], "option")
@@ -166,16 +158,33 @@ describe("docs/api.md and docs/client.md", function()
     local existing = {}
     for code in assert(helpers.read("src/error.rs")):gmatch('=> "([%l_]+)"') do existing[code] = true end
     assert.same(keys(existing), keys(codes))
+    -- Tasks have one more.
+    local known = { raised = true }
+    for code in pairs(rows(Reference.new("docs/async.md").text, "code")) do
+      assert(existing[code] or known[code], code)
+    end
+    for code in pairs(existing) do known[code] = true end
     local returned = {}
-    for _, text in pairs(functions) do
-      for code in (text:match("%*%*Codes:%*%*(.-)%.\n") or ""):gmatch("`([%l_]+)`") do
-        if code ~= "publish" then returned[code] = true end
+    for name, text in pairs(functions) do
+      -- What is in brackets says when.
+      for word in (text:match("%*%*Codes:%*%*(.-)%.\n") or ""):gsub("%b()", ""):gmatch("`([^`]+)`") do
+        if known[word] then
+          returned[word] = true
+        else
+          -- Otherwise it is the function whose codes these are too.
+          assert(functions[word] or functions[name:match("^.*[:.]") .. word], name .. " has the code " .. word)
+        end
+      end
+      if page_of[name] ~= "docs/async.md" and name ~= "_VERSION" and name ~= "null" then
+        for _, code in ipairs({ "memory", "internal" }) do
+          assert(text:match("%*%*Codes:%*%*(.-)\n\n"):find("`" .. code .. "`", 1, true)
+            or text:find("**Codes:** those of", 1, true), name .. " has no " .. code)
+        end
       end
     end
-    -- These are said of what was accepted long before; those of JetStream are on a page of their own.
+    -- These are said of what was accepted long before.
     returned.not_stored, returned.expired = true, true
-    returned.not_found, returned.conflict, returned.jetstream = true, true, true
-    assert.same(keys(existing), keys(returned))
+    assert.same(keys(known), keys(returned))
   end)
 
   it("has a spec for each code but those that need a defect or a Lua without memory", function()
@@ -186,8 +195,7 @@ describe("docs/api.md and docs/client.md", function()
     end
     listed:close()
     for code in pairs(codes) do
-      local of_jetstream = code == "not_found" or code == "conflict" or code == "jetstream"
-      if code ~= "internal" and code ~= "memory" and not of_jetstream then
+      if code ~= "internal" and code ~= "memory" then
         assert(specs:find('fails("' .. code .. '"', 1, true) or specs:find(code .. "[: ]"), code)
       end
     end

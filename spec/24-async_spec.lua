@@ -15,7 +15,7 @@ describe("run()", function()
   it("returns what its function returns, with what it was given", function()
     assert.same({ 3, nil, "x", n = 3 }, table.pack(async.run(function(a, b) return a + b, nil, "x" end, 1, 2)))
     assert.equal(0, select("#", async.run(function() end)))
-    assert.equal(5, async.run({ limit_ms = 1000 }, function(a) return a end, 5))
+    assert.equal(5, async.run({ timeout_ms = 1000 }, function(a) return a end, 5))
   end)
 
   it("goes on until all tasks have ended", function()
@@ -63,11 +63,11 @@ describe("run()", function()
       function() async.spawn(function() while true do coroutine.yield(print) end end):wait() end,
       function() async.gather({ function() async.sleep(60000) end }) end,
     }) do
-      local took = seconds(function() fails("timeout", async.run({ limit_ms = 50 }, stubborn)) end)
+      local took = seconds(function() fails("timeout", async.run({ timeout_ms = 50 }, stubborn)) end)
       assert.is_true(took >= 0.045 and took < 2, took)
     end
     local late
-    assert.equal("main", async.run({ limit_ms = 30 }, function()
+    assert.equal("main", async.run({ timeout_ms = 30 }, function()
       async.spawn(function() late = table.pack(async.sleep(60000)) end)
       return "main"
     end))
@@ -76,7 +76,7 @@ describe("run()", function()
 
   it("has no task begin once its time is over", function()
     local spawned
-    async.run({ limit_ms = 10 }, function()
+    async.run({ timeout_ms = 10 }, function()
       async.sleep(1000)
       spawned = table.pack(async.spawn(print))
     end)
@@ -105,10 +105,10 @@ describe("run()", function()
     for _, wrong in ipairs({ false, 1, "x", {} }) do fails("bad_argument", async.run(wrong)) end
     fails("bad_argument", async.run())
     for _, options in ipairs({
-      { limit_ms = -1 }, { limit_ms = "1" }, { limit_ms = 0 / 0 }, { limit_ms = 3600001 },
+      { timeout_ms = -1 }, { timeout_ms = "1" }, { timeout_ms = 0 / 0 }, { timeout_ms = 3600001 },
       { on_error = 1 }, { limit = 1 }, { [{}] = 1 },
     }) do
-      fails("bad_argument", async.run(options, print))
+      fails("bad_config", async.run(options, print))
     end
   end)
 

@@ -62,7 +62,8 @@ describe("publish()", function()
     end
     assert.equal(1, js:stream_info(name).state.messages)
     assert.equal(2, assert(js:publish(subject, "2", {
-      expected_stream = name, expected_last_id = "first", expected_last_sequence = 1, expected_last_subject_sequence = 1,
+      expected_stream = name, expected_last_id = "first", expected_last_sequence = 1,
+      expected_last_subject_sequence = 1,
     })).sequence)
     assert.equal(3, assert(js:publish(name .. ".b", "3", { expected_last_subject_sequence = 0 })).sequence)
   end)
@@ -104,7 +105,8 @@ describe("publish()", function()
     fails("bad_argument", js:publish("a", "x", 1))
     fails("bad_argument", js:publish("a", "x", { headers = { ["a b"] = "x" } }))
     for _, options in ipairs({
-      { id = 1 }, { id = "a\nb" }, { expected_stream = {} }, { expected_last_id = true }, { expected_last_sequence = -1 },
+      { id = 1 }, { id = "a\nb" }, { expected_stream = {} }, { expected_last_id = true },
+      { expected_last_sequence = -1 },
       { expected_last_subject_sequence = 1.5 }, { ttl_s = 0 }, { timeout_ms = -1 }, { timeout_ms = 3600001 }, { x = 1 },
     }) do
       fails("bad_config", js:publish("a", "x", options))
@@ -212,7 +214,8 @@ end)
 describe("jetstream()", function()
   it("refuses wrong options", function()
     for _, options in ipairs({
-      { domain = 1 }, { prefix = {} }, { domain = "a", prefix = "b" }, { timeout_ms = 0 }, { timeout_ms = 3600001 }, { x = 1 },
+      { domain = 1 }, { prefix = {} }, { domain = "a", prefix = "b" }, { timeout_ms = 0 }, { timeout_ms = 3600001 },
+      { x = 1 },
     }) do
       fails("bad_config", connection:jetstream(options))
     end
@@ -250,6 +253,10 @@ describe("jetstream()", function()
     fails("closed", message:ack())
     fails("closed", line:jetstream())
     for _ in consumer do error("it goes on") end
+    -- Lua raises where this gives no string.
+    for _, handle in ipairs({ line, own, consumer, ordered, bucket, watch }) do
+      assert.matches("^rgw_nats%.", tostring(handle))
+    end
   end)
 
   it("is that of a domain, by domain or by prefix", function()
@@ -333,7 +340,8 @@ describe("api()", function()
     assert.equal(name, assert(js:api("STREAM.INFO." .. name)).config.name)
     fails("not_found", js:api("STREAM.INFO.nothing"))
     assert(js:consumer(name, { durable_name = "d", filter_subject = name .. ".none" }))
-    assert.matches("JSON", fails("jetstream", js:api("CONSUMER.MSG.NEXT." .. name .. ".d", { batch = 1, no_wait = true })))
+    local pull = "CONSUMER.MSG.NEXT." .. name .. ".d"
+    assert.matches("JSON", fails("jetstream", js:api(pull, { batch = 1, no_wait = true })))
     fails("bad_subject", js:api("a b"))
     fails("bad_argument", js:api())
     fails("bad_argument", js:api("INFO", "text"))
@@ -343,7 +351,8 @@ describe("api()", function()
   it("takes arrays, empty ones and null, and returns them as such", function()
     local name = helpers.name()
     local made = assert(js:create_stream({
-      name = name, subjects = nats.array({ name }), sources = nats.array(), description = nats.null, placement = nats.null,
+      name = name, subjects = nats.array({ name }), sources = nats.array(), description = nats.null,
+      placement = nats.null,
     }))
     assert.same({ name }, made.config.subjects)
     assert.equal('["' .. name .. '"]', nats.encode(made.config.subjects))

@@ -72,4 +72,69 @@ function Reference:blocks(language)
   return self.text:gmatch("```" .. language .. "\n(.-)```")
 end
 
+-- The module ----------------------------------------------------------------------------------------------------------
+
+-- The pages that have functions.
+local PAGES = { "docs/api.md", "docs/client.md", "docs/jetstream.md", "docs/async.md" }
+local headings
+
+-- What the pages say of each function, by its name, such as connection:close; and which page does.
+function Reference.functions()
+  local functions, page_of = {}, {}
+  headings = {}
+  for _, path in ipairs(PAGES) do
+    local page = Reference.new(path)
+    for heading in page.text:gmatch("\n### `([^\n]-)`\n") do
+      local name = heading:match("^[%w_:.]+")
+      assert(not functions[name], name .. " is there twice")
+      functions[name], page_of[name] = page:section("`" .. heading .. "`", "###"), path
+      headings[name] = heading
+    end
+  end
+  return functions, page_of
+end
+
+-- The names of a function's parameters, as its heading has them.
+function Reference.parameters(name)
+  local list = {}
+  for parameter in (headings[name]:match("%((.*)%)") or ""):gmatch("[^%s,]+") do list[#list + 1] = parameter end
+  return list
+end
+
+-- One of each class that the module has, by the class' name, with a server that has JetStream.
+function Reference.handles()
+  local nats = require("rgw_nats")
+  local server = helpers.server('jetstream { store_dir: "DIRECTORY" }')
+  local connection = assert(nats.connect(server:url()))
+  local subscription = assert(connection:subscribe("a"))
+  assert(connection:flush(5000) and connection:publish("a", "x", { A = "b" }, "c"))
+  local js = assert(connection:jetstream({ timeout_ms = 5000 }))
+  assert(js:create_stream({ name = "s", subjects = { "s" } }))
+  for _ = 1, 20 do assert(js:publish("s", "x", { headers = { A = "b" } })) end
+  local consumer = assert(js:consumer("s", { durable_name = "d", ack_policy = "explicit" }))
+  local bucket = assert(js:create_bucket({ bucket = "b" }))
+  return {
+    connection = connection, subscription = subscription, jetstream = js, consumer = consumer, bucket = bucket,
+    watch = assert(bucket:watch()), poller = assert(nats.poller()), future = assert(js:publish_async("s")),
+    message = assert(subscription:next(5000)), stream_message = assert(consumer:next(5000)),
+  }
+end
+
+-- All functions and methods there are, by their names in the docs, as a set. Both kinds of messages are messages.
+function Reference.registered()
+  local nats, async = require("rgw_nats"), require("rgw_nats.async")
+  local found = {}
+  for name in pairs(nats) do found[name] = true end
+  for name in pairs(async) do found["async." .. name] = true end
+  for class, handle in pairs(Reference.handles()) do
+    class = class:gsub("^stream_", "")
+    for name in pairs(debug.getmetatable(handle).__index) do found[class .. ":" .. name] = true end
+  end
+  local task = async.run(function() return async.spawn(print) end)
+  for name, method in pairs(debug.getmetatable(task).__index) do
+    if type(method) == "function" then found["task:" .. name] = true end
+  end
+  return found
+end
+
 return Reference

@@ -5,11 +5,12 @@ import json
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 from harness import wait_until
 from harness.cluster import FIND_MODULE, script
-from harness.load import each_once, keys_of, put_many
+from harness.load import Writers, each_once, keys_of, put_many
 
 
 @pytest.fixture
@@ -107,6 +108,70 @@ def test_what_was_answered_after_its_script_survives_each_kill(cluster, s3, brok
     wait_until(lambda: not set(answered) - set(keys()), "each copy that was answered", timeout=60)
     assert max(keys().values()) == 1, "none doubled"
     assert len(answered) > 400
+
+
+def test_a_killed_gateway_owes_no_more_than_the_last_put_of_each_connection(cluster, s3, broker, consumer, spool):
+    """A PUT is answered before its script runs; but the next request of its connection waits for that."""
+    consumer.make_stream("events", "s3.>")
+    cluster.put_script(script(broker.url, options(spool)))
+    rounds, clients, owed = 5, 4, []
+
+    def load(own, answered, prefix):
+        with contextlib.suppress(Exception):
+            for number in range(100_000):
+                own.put_object(Bucket="bkt", Key=f"{prefix}-{number}", Body=b"x")
+                answered.append(f"{prefix}-{number}")
+
+    for round_number in range(rounds):
+        answered = [[] for _ in range(clients)]
+        threads = [
+            threading.Thread(target=load, args=(cluster.s3(max_pool_connections=1), one, f"r{round_number}-c{client}"))
+            for client, one in enumerate(answered)
+        ]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: sum(map(len, answered)) > 200, "200 PUTs")  # noqa: B023
+        cluster.stop_gateway(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        cluster.start_gateway()
+        s3.put_object(Bucket="bkt", Key=f"r{round_number}", Body=b"")
+
+        def keys():
+            return keys_of(consumer.stream_events("events"))
+
+        # What is on disk goes out in its order, that of the new process behind it.
+        wait_until(lambda: keys()[f"r{round_number}"] == 1, "the next event", timeout=60)  # noqa: B023
+        found = keys()
+        for one in answered:
+            missing = [key for key in one if key not in found]
+            assert missing in ([], one[-1:])
+            owed += missing
+    print(f"{len(owed)} of {rounds * clients} connections were owed the event of their last PUT")
+    assert max(found.values()) == 1
+
+
+def test_two_gateways_share_a_directory_and_one_delivers_what_the_other_leaves(cluster, s3, broker, consumer, spool):
+    consumer.make_stream("events", "s3.>")
+    cluster.put_script(script(broker.url, options(spool)))
+    other, port = cluster.further_gateway("other")
+    with Writers(cluster, count=50) as one, Writers(cluster, count=50, port=port, prefix="o") as two:
+        assert one.finish() + two.finish() == 400
+    wait_until(lambda: consumer.stream_count("events") == 400, "the events of both")
+    slots = sorted(path.name for path in cluster.machine.path(spool).glob("slot-*"))
+    assert len(slots) == 2, "each has its own"
+    broker.stop()
+    with Writers(cluster, count=50, prefix="d") as one, Writers(cluster, count=50, port=port, prefix="p") as two:
+        assert one.finish() + two.finish() == 400
+    # The scripts of the last requests have run when the next request on their connections is answered.
+    cluster.s3(port=port).list_buckets()
+    time.sleep(1)
+    other.stop(signal.SIGKILL)
+    broker.start()
+    wait_until(lambda: consumer.stream_count("events") >= 800, "the rest of both, by the one that lives", timeout=90)
+    time.sleep(1)
+    Writers.check_versions(consumer.stream_events("events"), 800)
+    assert "the spool has adopted" in cluster.journal()
 
 
 def test_a_full_disk_is_said_and_harms_nobody_and_is_recovered_from(cluster, s3, broker, consumer, spool):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import nats
 
-from .machine import patiently, wait_until
+from .machine import wait_until
 
 
 @dataclass
@@ -87,19 +87,15 @@ class Consumer:
         """The server that leads a stream of several."""
         return self._run(self._client.jetstream().stream_info(name)).cluster.leader
 
-    def move_leader(self, name, server):
-        """Has a stream led by this server: the others step down until it is its turn."""
-
-        async def step_down():
-            await self._client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{name}", timeout=5)
-
-        def is_leader():
-            leader = self.stream_leader(name)
-            if leader and leader != server:
-                self._run(step_down())
-            return leader == server
-
-        patiently(lambda: is_leader() or 1 / 0)
+    def move_leader(self, stream, server):
+        """Has the leader of a stream step down until it is this server."""
+        for _ in range(30):
+            if self.stream_leader(stream) == server:
+                return
+            self._run(self._client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", b"", timeout=5))
+            # They choose another one.
+            wait_until(lambda: self.stream_leader(stream), "a leader", timeout=20)
+        raise AssertionError(f"{server} does not become the leader of {stream}")
 
     def stream_config(self, name):
         """What a stream was made with."""

@@ -34,12 +34,15 @@ def consumer(brokers):
 
 @pytest.fixture
 def stream(cluster, s3, brokers, consumer):
-    """A stream on three servers, led by the first one, to which the gateway is connected."""
+    """A stream on three servers, led by the first one, to which the gateway is connected.
+
+    One that is alone acknowledges what it has seen before (streams::is_staged).
+    """
     patiently(lambda: consumer.make_stream("events", "s3.>", num_replicas=3))
     cluster.put_script(script(brokers.url, 'stream = "events", ack_timeout_ms = 2000'))
     s3.put_object(Bucket="bkt", Key="first", Body=b"")
     wait_until(lambda: brokers.brokers[0].connections(), "the gateway's connection")
-    consumer.move_leader("events", "n0")
+    patiently(lambda: consumer.move_leader("events", brokers.brokers[0].name))
     return "events"
 
 

@@ -14,10 +14,23 @@ local LIMIT = 60000
 ---@class rgw_nats.async
 local async = {}
 
+---How `run` goes on.
+---@class (exact) rgw_nats.async.Options
+---@field timeout_ms? number After how many milliseconds all tasks are cancelled; 60,000, if it is not given.
+---@field on_error? fun(message: string) Is told of each error that a task has raised and nobody waits for.
+
+---What one item of `gather` has come to: its results from 1 to `n`, and whether it is a success.
+---@class rgw_nats.async.Result
+---@field ok boolean
+---@field n integer
+---@field message? string
+---@field code? rgw_nats.Code
+---@field [integer] any
+
 ---Starts a function as a task, within `run`. It begins when the running task waits or ends.
 ---@param fn function
 ---@param ... any What it gets.
----@return rgw_nats.Task? task, string? message, string? code
+---@return rgw_nats.Task? task, string? message, rgw_nats.Code? code
 function async.spawn(fn, ...)
   if type(fn) ~= "function" then return fail("bad_argument", "spawn wants a function, got " .. type(fn)) end
   if not tasks.current then return fail("bad_argument", "spawn is called outside of run") end
@@ -27,15 +40,15 @@ end
 local function options(given)
   local limit, on_error = LIMIT, nil
   for key, value in next, given do
-    if key == "limit_ms" then
+    if key == "timeout_ms" then
       local wrong = value ~= math.huge and wrong_limit(value)
-      if wrong then return nil, "limit_ms: " .. wrong .. ", or math.huge" end
+      if wrong then return nil, "timeout_ms: " .. wrong .. ", or math.huge" end
       limit = value
     elseif key == "on_error" then
       if type(value) ~= "function" then return nil, "on_error must be a function, got " .. type(value) end
       on_error = value
     else
-      return nil, ("run has no option %s; known are limit_ms, on_error"):format(raised(key))
+      return nil, ("run has no option %s; known are timeout_ms, on_error"):format(raised(key))
     end
   end
   return limit, on_error
@@ -61,7 +74,7 @@ function async.run(...)
   local fn = given[first]
   if type(fn) ~= "function" then return fail("bad_argument", "run wants a function, got " .. type(fn)) end
   local limit, on_error = options(first == 2 and given[1] or {})
-  if not limit then return fail("bad_argument", on_error) end
+  if not limit then return fail("bad_config", on_error) end
   if tasks.current then return fail("bad_argument", "run is called within run; take spawn, gather or timeout") end
   local poller, message, code = nats.poller()
   if not poller then return nil, message, code end
@@ -90,6 +103,7 @@ function async.run(...)
 end
 
 ---Lets other tasks go on for some time; outside of `run`, waits.
+---@type fun(milliseconds: number): true?, string?, rgw_nats.Code?
 async.sleep = nats.sleep
 
 -- Results with what tells success from failure.
@@ -101,24 +115,26 @@ local function entry(...)
 end
 
 ---Waits for all of a list of functions, tasks and futures, and returns what each has come to, in the same order.
----@param items (function|rgw_nats.Task|rgw_nats.Future)[]
----@param ms? number
----@return rgw_nats.async.Result[]? results, string? message, string? code
-function async.gather(items, ms)
-  if type(items) ~= "table" or is_task(items) then
-    return fail("bad_argument", "gather wants a list, got " .. (is_task(items) and "a task" or type(items)))
+---@param list (function|rgw_nats.Task|rgw_nats.Future)[]
+---@param timeout_ms? number For how long, in milliseconds.
+---@return rgw_nats.async.Result[]? results, string? message, rgw_nats.Code? code
+function async.gather(list, timeout_ms)
+  if type(list) ~= "table" or is_task(list) then
+    return fail("bad_argument", "gather wants a list, got " .. (is_task(list) and "a task" or type(list)))
   end
-  local wrong = ms ~= nil and wrong_limit(ms)
+  local wrong = timeout_ms ~= nil and wrong_limit(timeout_ms)
   if wrong then return fail("bad_argument", wrong) end
-  local total = rawlen(items)
+  local total = rawlen(list)
   for place = 1, total do
-    local item = rawget(items, place)
+    local item = rawget(list, place)
     if type(item) ~= "function" and not is_task(item) and not is_future(item) then
       local text = "gather wants functions, tasks and futures, got a %s at %d"
       return fail("bad_argument", text:format(type(item), place))
     end
   end
-  if not tasks.current then return async.run({ limit_ms = ms and math.huge or LIMIT }, async.gather, items, ms) end
+  if not tasks.current then
+    return async.run({ timeout_ms = timeout_ms and math.huge or LIMIT }, async.gather, list, timeout_ms)
+  end
   local waiting, message, code = tasks.own_task("gather")
   if not waiting then return nil, message, code end
   local results, left, token, started, numbers = {}, total, {}, {}, {}
@@ -129,7 +145,7 @@ function async.gather(items, ms)
     if left == 0 then tasks.wake(waiting, token) end
   end
   for place = 1, total do
-    local item, task, problem = rawget(items, place), nil, nil
+    local item, task, problem = rawget(list, place), nil, nil
     if type(item) == "function" then
       task, message, problem = tasks.start(waiting.run, item)
       started[#started + 1] = task
@@ -152,33 +168,33 @@ function async.gather(items, ms)
       tasks.add_waiter(task, function() ended(place, unpack(task.results, 1, task.results.n)) end)
     end
   end
-  local reason = left > 0 and tasks.park(waiting, token, ms) or nil
+  local reason = left > 0 and tasks.park(waiting, token, timeout_ms) or nil
   is_over = true
   if not reason then return results end
   -- The caller's own tasks and futures go on.
   for _, number in ipairs(numbers) do tasks.unwatch(waiting.run, number) end
   for _, task in ipairs(started) do task:cancel() end
   if reason ~= "timeout" then return tasks.waited(reason) end
-  for place = 1, total do results[place] = results[place] or entry(tasks.waited(reason, ms)) end
+  for place = 1, total do results[place] = results[place] or entry(tasks.waited(reason, timeout_ms)) end
   return results
 end
 
 ---Runs a function as a task for some time; cancels it if it has not ended by then.
----@param ms number
+---@param timeout_ms number For how long, in milliseconds.
 ---@param fn function
 ---@param ... any What it gets.
 ---@return any ...
-function async.timeout(ms, fn, ...)
-  local wrong = wrong_limit(ms)
+function async.timeout(timeout_ms, fn, ...)
+  local wrong = wrong_limit(timeout_ms)
   if wrong then return fail("bad_argument", wrong) end
   if type(fn) ~= "function" then return fail("bad_argument", "timeout wants a function, got " .. type(fn)) end
-  if not tasks.current then return async.run({ limit_ms = ms }, fn, ...) end
+  if not tasks.current then return async.run({ timeout_ms = timeout_ms }, fn, ...) end
   local waiting, message, code = tasks.own_task("timeout")
   if not waiting then return nil, message, code end
   local task
   task, message, code = tasks.start(tasks.current, fn, ...)
   if not task then return nil, message, code end
-  local results = pack(task:wait(ms))
+  local results = pack(task:wait(timeout_ms))
   task:cancel()
   return unpack(results, 1, results.n)
 end
@@ -191,7 +207,7 @@ local poller, last, awaited = nil, 0, {}
 ---Has `poll` call a function with what a future has come to, once it has ended.
 ---@param future rgw_nats.Future
 ---@param fn fun(...)
----@return true? ok, string? message, string? code
+---@return true? ok, string? message, rgw_nats.Code? code
 function async.on_ready(future, fn)
   if not is_future(future) then return fail("bad_argument", "on_ready wants a future, got " .. type(future)) end
   if type(fn) ~= "function" then return fail("bad_argument", "on_ready wants a function, got " .. type(fn)) end
@@ -209,14 +225,14 @@ function async.on_ready(future, fn)
 end
 
 ---Calls the functions of `on_ready` whose futures have ended; waits for the first one, if there is none yet.
----@param ms? number For how long; 0, if that is not given.
----@return boolean? more, string? message, string? code Whether some have not ended.
-function async.poll(ms)
-  ms = ms == nil and 0 or ms
-  local wrong = wrong_limit(ms)
+---@param timeout_ms? number For how long; 0, if that is not given.
+---@return boolean? more, string? message, rgw_nats.Code? code Whether some have not ended.
+function async.poll(timeout_ms)
+  timeout_ms = timeout_ms == nil and 0 or timeout_ms
+  local wrong = wrong_limit(timeout_ms)
   if wrong then return fail("bad_argument", wrong) end
   if not poller then return false end
-  local ended, message, code = poller:wait(ms)
+  local ended, message, code = poller:wait(timeout_ms)
   if not ended then return nil, message, code end
   local problem
   for _, number in ipairs(ended) do

@@ -15,6 +15,7 @@ use super::handle::{self, Shape};
 use crate::config::Endpoint;
 use crate::delivery::Connection;
 use crate::error::{Code, Error};
+use crate::message::Purpose;
 use crate::process;
 use crate::transport::Subscription;
 use crate::value::{Class, Object, Value};
@@ -58,7 +59,9 @@ pub fn shape(class: Class) -> Shape {
         Class::Consumer => {
             Shape { name: c"rgw_nats.consumer", metamethods: consumer::METAMETHODS, methods: consumer::METHODS }
         }
-        Class::Bucket => Shape { name: c"rgw_nats.bucket", metamethods: &[], methods: bucket::METHODS },
+        Class::Bucket => {
+            Shape { name: c"rgw_nats.bucket", metamethods: bucket::METAMETHODS, methods: bucket::METHODS }
+        }
         Class::Watch => {
             Shape { name: c"rgw_nats.watch", metamethods: bucket::WATCH_METAMETHODS, methods: bucket::WATCH }
         }
@@ -176,7 +179,10 @@ impl Function for Publish {
         let connection = Client::of(call)?.connection()?;
         let mut message = arguments::message(call, 2, 4)?;
         message.reply = arguments::subject_or_none(call.argument(5), "reply subject")?;
-        message.pattern = Some(arguments::pattern(&message.subject));
+        match message.reply {
+            Some(_) => message.purpose = Purpose::Exchange,
+            None => message.pattern = Some(arguments::pattern(&message.subject)),
+        }
         let patience = Connection::patience(connection.endpoint());
         if let Some(receipt) = connection.publish(message, patience)? {
             receipt.wait(Duration::from_millis(connection.endpoint().wait_ms));

@@ -330,6 +330,11 @@ impl Watch {
         Watch { bucket, keys, from, place: tokio::sync::Mutex::new(Place { next, open: None }) }
     }
 
+    /// What it watches.
+    pub fn keys(&self) -> &str {
+        &self.keys
+    }
+
     /// Begins, so that nothing that changes from now on is missed.
     ///
     /// # Errors

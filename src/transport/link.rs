@@ -15,7 +15,7 @@ use super::streams::{self, Reply, Streams};
 use super::tls;
 use crate::config::{Ack, Auth, Endpoint, EnsureStream, Server};
 use crate::error::{Code, Error};
-use crate::message::Message;
+use crate::message::{Message, Purpose};
 use async_nats::connection::State;
 use async_nats::rustls::ClientConfig;
 use async_nats::{AuthError, Client, ConnectOptions, Event, HeaderMap, StatusCode, Subscriber};
@@ -167,7 +167,7 @@ impl Link {
 
     /// The stream that must take a message, if one was named.
     pub(super) fn named(&self, message: &Message) -> Option<&str> {
-        self.stream.as_deref().filter(|_| !message.is_letter)
+        self.stream.as_deref().filter(|_| message.purpose == Purpose::Event)
     }
 
     /// Further servers of the same cluster, as the server tells of them: host and port.
@@ -203,7 +203,9 @@ impl Link {
         lock(&self.signals.denied).clear();
         let mut outcomes = Vec::with_capacity(batch.len());
         for message in batch {
-            let unconfirmable = self.ack == Ack::None || self.signals.unconfirmable.load(Ordering::Relaxed);
+            let unconfirmable = self.ack == Ack::None
+                || message.purpose == Purpose::Exchange
+                || self.signals.unconfirmable.load(Ordering::Relaxed);
             let is_unknown = |pattern| streams.is_unknown(pattern, &message.subject);
             let named = self.named(message).is_some();
             if !unconfirmable && !named && message.pattern.as_ref().is_some_and(is_unknown) {
@@ -212,9 +214,7 @@ impl Link {
                 continue;
             }
             let taken = if named { !streams.is_silent } else { streams.take(&message.subject) };
-            // The answers to one with a reply are somebody else's.
-            let acknowledged = !unconfirmable && taken && message.reply.is_none();
-            let (outcome, reply) = if acknowledged {
+            let (outcome, reply) = if !unconfirmable && taken {
                 self.serial = self.serial.wrapping_add(1);
                 self.awaited.insert(self.serial, message.subject.clone());
                 (Outcome::Awaited(self.serial), Some(format!("{}.{}", self.inbox, self.serial)))

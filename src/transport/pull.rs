@@ -201,13 +201,27 @@ impl Ordered {
     /// A reader of a stream; `config` is as for a consumer of the API, in JSON.
     ///
     /// # Errors
-    /// `bad_argument`.
+    /// `bad_config`.
     pub fn new(js: Arc<JetStream>, stream: String, config: serde_json::Value) -> Result<Ordered, Error> {
         let mut config = config;
         if let Some(config) = config.as_object_mut() {
             if let Some(key) = config.keys().find(|key| !ORDERED.contains(&key.as_str())) {
                 let text = format!("an ordered consumer has no option {key}; known are {}", ORDERED.join(", "));
-                return Err(Error::new(Code::BadArgument, text));
+                return Err(Error::new(Code::BadConfig, text));
+            }
+            // The type behind would take a number for the place of a word in its list.
+            for key in ["filter_subject", "deliver_policy", "opt_start_time", "replay_policy", "description"] {
+                if config.get(key).is_some_and(|value| !value.is_string()) {
+                    let text = format!("the option {key} of an ordered consumer must be a string");
+                    return Err(Error::new(Code::BadConfig, text));
+                }
+            }
+            // Without it they would say nothing.
+            for (key, policy) in [("opt_start_seq", "by_start_sequence"), ("opt_start_time", "by_start_time")] {
+                if config.contains_key(key) && config.get("deliver_policy").and_then(|own| own.as_str()) != Some(policy) {
+                    let text = format!("an ordered consumer has {key} only with deliver_policy = \"{policy}\"");
+                    return Err(Error::new(Code::BadConfig, text));
+                }
             }
             // What the type behind wants to be there.
             config.entry("deliver_policy").or_insert("all".into());
@@ -218,7 +232,7 @@ impl Ordered {
             config.insert("max_expires".to_owned(), serde_json::json!({ "secs": 0, "nanos": 0 }));
         }
         let config = serde_json::from_value(config)
-            .map_err(|error| Error::new(Code::BadArgument, format!("the options of an ordered consumer: {error}")))?;
+            .map_err(|error| Error::new(Code::BadConfig, format!("the options of an ordered consumer: {error}")))?;
         Ok(Ordered { js, stream, config, place: tokio::sync::Mutex::default() })
     }
 

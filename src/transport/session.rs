@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -38,11 +39,13 @@ impl Live {
 /// The connection that is up now, or none.
 pub struct Session {
     live: watch::Sender<Option<Live>>,
+    /// How many there have been: what is kept of one must never be taken for another's.
+    count: AtomicU64,
 }
 
 impl Default for Session {
     fn default() -> Session {
-        Session { live: watch::Sender::new(None) }
+        Session { live: watch::Sender::new(None), count: AtomicU64::default() }
     }
 }
 
@@ -100,11 +103,9 @@ pub struct Enough {
 impl Session {
     /// Takes up the connection of a new link.
     pub fn attach(&self, link: &Link) {
-        self.live.send_modify(|live| {
-            let number = live.as_ref().map_or(1, |live| live.number.wrapping_add(1));
-            let (client, signals) = (link.client.clone(), link.signals.clone());
-            *live = Some(Live { client, signals, no_echo: link.no_echo, number });
-        });
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let (client, signals) = (link.client.clone(), link.signals.clone());
+        self.live.send_replace(Some(Live { client, signals, no_echo: link.no_echo, number }));
     }
 
     /// Lets go of it: it is lost.
@@ -154,7 +155,15 @@ impl Session {
         let since = Instant::now();
         tokio::select! {
             biased;
-            done = work(live.clone()) => done,
+            done = work(live.clone()) => match done {
+                // What async-nats says of a connection that has ended, before that is known here. Whoever would go on over the
+                // next one must not come back to this one.
+                Err(error) if error.code() == Code::JetStream && error.to_string().contains("channel closed") => {
+                    let _ = tokio::time::timeout_at(deadline.into(), self.is_over(&live)).await;
+                    Err(lost())
+                }
+                done => done,
+            },
             () = live.signals.denies(subject, since) => Err(denied(subject)),
             () = self.is_over(&live) => Err(lost()),
             () = tokio::time::sleep_until(deadline.into()) => {

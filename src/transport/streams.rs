@@ -112,9 +112,16 @@ pub enum Reply {
 /// stream is sealed.
 const FINAL: [u64; 3] = [10_054, 10_097, 10_109];
 
-/// What sequence 0 says. A leader before nats-server 2.11 gives it to a second attempt while the first one is not agreed upon
-/// by the others, and they may never agree: a leader that was cut off acknowledges so what nobody keeps.
-pub const UNDECIDED: &str = "an attempt before this one is not decided yet (sequence 0)";
+/// What is said of a message that [`is_staged`].
+pub const STAGED: &str = "the stream's leader has it, and has not stored it yet";
+
+/// Whether an acknowledgement is none. A leader up to nats-server 2.10 notes a message's id when it proposes the message to
+/// its peers, and takes it for stored when it comes again, though they may never agree: seen with one that was cut off from
+/// them, whose next term lacked what it had acknowledged so. It has no sequence number then. From 2.11 on that is error 10158.
+pub fn is_staged(answer: &serde_json::Value) -> bool {
+    let is_repetition = answer.get("duplicate").and_then(serde_json::Value::as_bool) == Some(true);
+    is_repetition && answer.get("seq").and_then(serde_json::Value::as_u64) == Some(0)
+}
 
 /// Reads a stream's answer.
 pub fn read_reply(payload: &[u8]) -> Reply {
@@ -122,8 +129,8 @@ pub fn read_reply(payload: &[u8]) -> Reply {
         return Reply::Again("an answer that is none of JetStream's".to_owned());
     };
     let Some(error) = answer.get("error") else {
-        return match answer.get("seq").and_then(serde_json::Value::as_u64) {
-            Some(0) => Reply::Again(UNDECIDED.to_owned()),
+        return match answer.get("seq") {
+            Some(_) if is_staged(&answer) => Reply::Again(STAGED.to_owned()),
             Some(_) => Reply::Stored,
             None => Reply::Again("an answer that is none of JetStream's".to_owned()),
         };
@@ -185,15 +192,14 @@ mod tests {
     #[test]
     fn answers_are_told_apart() {
         assert_eq!(read_reply(br#"{"stream":"S","seq":7,"duplicate":true}"#), Reply::Stored);
+        // A stream with retention by interest has no number for what nobody is interested in.
+        assert_eq!(read_reply(br#"{"stream":"S","seq":0}"#), Reply::Stored);
+        let staged = br#"{"stream":"S","seq":0,"duplicate": true}"#;
+        assert_eq!(read_reply(staged), Reply::Again(STAGED.into()));
         let error =
             |code: u64| read_reply(format!(r#"{{"error":{{"err_code":{code},"description":"d"}}}}"#).as_bytes());
         assert_eq!(error(10_077), Reply::Again("d (10077)".into()));
         assert_eq!(error(10_054), Reply::Never("d (10054)".into()));
-        // As a leader without the others says it (2.10.27).
-        assert_eq!(
-            read_reply(br#"{"stream":"events", "seq":0,"duplicate": true}"#),
-            Reply::Again(UNDECIDED.to_owned())
-        );
         assert!(matches!(read_reply(b"ok"), Reply::Again(_)));
         assert!(matches!(read_reply(b"{}"), Reply::Again(_)));
     }

@@ -213,11 +213,11 @@ local function add_waiter(task, waiter)
 end
 
 ---Waits for the end of a task, and returns what its function returned; what it raised comes as `raised`.
----@param ms? number For how long; until its end, if that is not given.
+---@param timeout_ms? number For how long; until its end, if that is not given.
 ---@return any ...
-function Task:wait(ms)
+function Task:wait(timeout_ms)
   if not is_task(self) then return fail("bad_argument", "a task is wanted as first argument; write a colon") end
-  local wrong = ms ~= nil and wrong_limit(ms)
+  local wrong = timeout_ms ~= nil and wrong_limit(timeout_ms)
   if wrong then return fail("bad_argument", wrong) end
   if not self.results then
     local waiting, message, code = own_task("wait")
@@ -225,8 +225,8 @@ function Task:wait(ms)
     if waiting == self then return fail("bad_argument", "a task can't wait for itself") end
     local token = {}
     add_waiter(self, function() wake(waiting, token) end)
-    local reason = park(waiting, token, ms)
-    if not self.results then return waited(reason, ms) end
+    local reason = park(waiting, token, timeout_ms)
+    if not self.results then return waited(reason, timeout_ms) end
   end
   return unpack(self.results, 1, self.results.n)
 end
@@ -240,7 +240,7 @@ function Task:result()
 end
 
 ---`true` if a task has ended; fails with `timeout` if it has not, as a future's `done` does.
----@return true? done, string? message, string? code
+---@return true? done, string? message, rgw_nats.Code? code
 function Task:done()
   if not is_task(self) then return fail("bad_argument", "a task is wanted as first argument; write a colon") end
   if not self.results then return fail("timeout", "this task has not ended yet") end
@@ -248,7 +248,7 @@ function Task:done()
 end
 
 ---Cancels a task that has not ended: what it waits for, and each further call that would wait, fails with `cancelled`.
----@return true? ok, string? message, string? code
+---@return true? ok, string? message, rgw_nats.Code? code
 function Task:cancel()
   if not is_task(self) then return fail("bad_argument", "a task is wanted as first argument; write a colon") end
   if self.results or self.cancelled then return true end

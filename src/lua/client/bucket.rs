@@ -30,11 +30,14 @@ pub const METHODS: &[Entry] = &[
     Entry::of::<Status>(),
 ];
 
+/// What Lua itself does with one.
+pub const METAMETHODS: &[Entry] = &[Entry::of::<ToString>()];
+
 /// What scripts do with a watch.
 pub const WATCH: &[Entry] = &[Entry::of::<Next>()];
 
 /// What Lua itself does with one.
-pub const WATCH_METAMETHODS: &[Entry] = &[Entry::of::<Iterate>()];
+pub const WATCH_METAMETHODS: &[Entry] = &[Entry::of::<Iterate>(), Entry::of::<WatchToString>()];
 
 /// A script's hold on a bucket.
 pub struct HeldBucket {
@@ -103,15 +106,20 @@ impl HeldBucket {
         HeldBucket { owner, bucket: Arc::new(bucket) }
     }
 
-    fn of(call: &Call) -> Result<Arc<HeldBucket>, Error> {
+    /// The bucket that is the first argument, whatever has become of its connection.
+    fn any(call: &Call) -> Result<Arc<HeldBucket>, Error> {
         let held = match call.argument(1) {
             Value::Handle(handle) => handle::downcast::<HeldBucket>(handle),
             _ => None,
         };
-        let held = held.ok_or_else(|| {
+        held.ok_or_else(|| {
             let kind = call.argument(1).kind();
             Error::new(Code::BadArgument, format!("a bucket is wanted as first argument, got {kind}; write a colon"))
-        })?;
+        })
+    }
+
+    fn of(call: &Call) -> Result<Arc<HeldBucket>, Error> {
+        let held = HeldBucket::any(call)?;
         held.owner.client.connection()?;
         Ok(held)
     }
@@ -306,6 +314,18 @@ method!(
     }
 );
 
+/// `tostring(bucket)`.
+struct ToString;
+
+impl Function for ToString {
+    const NAME: &'static CStr = c"__tostring";
+
+    fn work(call: &mut Call) -> Result<Value, Error> {
+        // Lua raises an error where this gives no string.
+        Ok(format!("rgw_nats.bucket: {}", HeldBucket::any(call)?.bucket.name()).into())
+    }
+}
+
 /// A revision as a result: in a table, as a script of Ceph 20 must not return a bare number by accident.
 fn revision(revision: u64) -> Value {
     Value::record([("revision", revision.into())])
@@ -332,15 +352,20 @@ impl Object for HeldWatch {
 }
 
 impl HeldWatch {
-    fn next(call: &Call, limit: &Value) -> Result<Value, Error> {
+    /// The watch that is the first argument, whatever has become of its connection.
+    fn any(call: &Call) -> Result<Arc<HeldWatch>, Error> {
         let held = match call.argument(1) {
             Value::Handle(handle) => handle::downcast::<HeldWatch>(handle),
             _ => None,
         };
-        let held = held.ok_or_else(|| {
+        held.ok_or_else(|| {
             let kind = call.argument(1).kind();
             Error::new(Code::BadArgument, format!("a watch is wanted as first argument, got {kind}; write a colon"))
-        })?;
+        })
+    }
+
+    fn next(call: &Call, limit: &Value) -> Result<Value, Error> {
+        let held = HeldWatch::any(call)?;
         held.owner.owner.client.connection()?;
         let limit = arguments::limit(limit, arguments::WAIT)?;
         let (watch, bucket) = (held.watch.clone(), held.owner.bucket.clone());
@@ -369,5 +394,17 @@ impl Function for Iterate {
 
     fn work(call: &mut Call) -> Result<Value, Error> {
         HeldWatch::next(call, &Value::Nil)
+    }
+}
+
+/// `tostring(watch)`.
+struct WatchToString;
+
+impl Function for WatchToString {
+    const NAME: &'static CStr = c"__tostring";
+
+    fn work(call: &mut Call) -> Result<Value, Error> {
+        let held = HeldWatch::any(call)?;
+        Ok(format!("rgw_nats.watch: {} of {}", held.watch.keys(), held.owner.bucket.name()).into())
     }
 }

@@ -49,15 +49,20 @@ impl HeldConsumer {
         HeldConsumer { owner, kind: Kind::Ordered(Arc::new(ordered)) }
     }
 
-    fn of(call: &Call) -> Result<Arc<HeldConsumer>, Error> {
+    /// The consumer that is the first argument, whatever has become of its connection.
+    fn any(call: &Call) -> Result<Arc<HeldConsumer>, Error> {
         let held = match call.argument(1) {
             Value::Handle(handle) => handle::downcast::<HeldConsumer>(handle),
             _ => None,
         };
-        let held = held.ok_or_else(|| {
+        held.ok_or_else(|| {
             let kind = call.argument(1).kind();
             Error::new(Code::BadArgument, format!("a consumer is wanted as first argument, got {kind}; write a colon"))
-        })?;
+        })
+    }
+
+    fn of(call: &Call) -> Result<Arc<HeldConsumer>, Error> {
+        let held = HeldConsumer::any(call)?;
         held.owner.client.connection()?;
         Ok(held)
     }
@@ -196,7 +201,8 @@ impl Function for ToString {
     const NAME: &'static CStr = c"__tostring";
 
     fn work(call: &mut Call) -> Result<Value, Error> {
-        let held = HeldConsumer::of(call)?;
+        // Lua raises an error where this gives no string.
+        let held = HeldConsumer::any(call)?;
         Ok(match &held.kind {
             Kind::Pull(pull) => format!("rgw_nats.consumer: {} of {}", pull.name(), pull.stream()),
             Kind::Ordered(ordered) => format!("rgw_nats.consumer: ordered, of {}", ordered.stream()),

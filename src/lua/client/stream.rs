@@ -14,6 +14,8 @@ use serde_json::{Value as Json, json};
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 ask!(
     /// `jetstream:account_info()`.
@@ -121,9 +123,12 @@ fn kept(answer: &Json, stream: &str) -> Result<Value, Error> {
     let none: Handle = Arc::new(Promise::new(Duration::ZERO));
     let mut fields = received::fields(received, &none);
     let sequence = message.get("seq").and_then(Json::as_u64).unwrap_or_default();
+    let time = OffsetDateTime::parse(text("time"), &Rfc3339).ok();
+    let milliseconds = time.and_then(|time| u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok());
     fields.extend([
         ("stream".into(), stream.into()),
         ("sequence".into(), sequence.into()),
+        ("timestamp_ms".into(), milliseconds.unwrap_or_default().into()),
         ("time".into(), text("time").into()),
     ]);
     Ok(Value::Table(fields))
@@ -137,7 +142,15 @@ ask!(
             Value::Integer(number) if *number > 0 => *number,
             _ => return Err(Error::new(Code::BadArgument, "the sequence must be a whole number from 1 on")),
         };
-        let erase = matches!(call.argument(4), Value::Boolean(true));
+        let erase = match call.argument(4) {
+            Value::Nil => false,
+            Value::Boolean(erase) => *erase,
+            // Taken for false, it would leave what was to be overwritten.
+            other => {
+                let text = format!("whether to erase it must be true or false, got {}", other.kind());
+                return Err(Error::new(Code::BadArgument, text));
+            }
+        };
         let body = json!({ "seq": sequence, "no_erase": !erase });
         held.ask(format!("STREAM.MSG.DELETE.{name}"), body, success)
     }

@@ -1,0 +1,241 @@
+---@meta _
+-- What editors are told of configurations, and of what status() tells; docs/configuration.md says more of each key.
+
+---An event, or a pattern of events; others with a `*` are allowed too.
+---@alias rgw_nats.Event
+---| "s3:ObjectCreated:Put"
+---| "s3:ObjectCreated:Post"
+---| "s3:ObjectCreated:Copy"
+---| "s3:ObjectCreated:CompleteMultipartUpload"
+---| "s3:ObjectRemoved:Delete"
+---| "s3:ObjectRemoved:DeleteMarkerCreated"
+---| "s3:ObjectTagging:Put"
+---| "s3:ObjectTagging:Delete"
+---| "s3:ObjectAcl:Put"
+---| "s3:ObjectRestore:Post"
+---| "s3:ObjectRetention:Put"
+---| "s3:ObjectLegalHold:Put"
+---| "s3:ObjectMetadata:Put"
+---| "s3:ObjectAccessed:Get"
+---| "s3:ObjectAccessed:Head"
+---| "s3:BucketCreated:Put"
+---| "s3:BucketRemoved:Delete"
+---| "s3:ObjectCreated:*"
+---| "s3:ObjectRemoved:*"
+---| "s3:ObjectTagging:*"
+---| "s3:ObjectAcl:*"
+---| "s3:ObjectRestore:*"
+---| "s3:ObjectRetention:*"
+---| "s3:ObjectLegalHold:*"
+---| "s3:ObjectMetadata:*"
+---| "s3:ObjectAccessed:*"
+---| "s3:BucketCreated:*"
+---| "s3:BucketRemoved:*"
+---| string
+
+---The options of an endpoint.
+---@class (exact) rgw_nats.Options
+---@field name? string The name of the connection in the server's monitoring.
+---What the inboxes begin with, to which answers and confirmations come: tokens with dots between, no wildcards.
+---@field inbox_prefix? string
+---Whether the server keeps from this connection what it has published itself: its own subscriptions do not get it,
+---and are no responders.
+---@field no_echo? boolean
+---@field auth? rgw_nats.Auth Who connects, where no URL says so.
+---@field tls? rgw_nats.Tls That there is such a table, an empty one too, makes TLS a must; what is in it says how.
+---@field allow_cleartext_secrets? boolean Whether a user, a password or a token may go to a server without TLS.
+---@field max_pending? integer How many messages may wait or be on their way; one more is `queue_full`.
+---How many bytes of messages may, as `pending_bytes` counts them; more is `queue_full`, and a message that alone
+---is more is `too_large`.
+---@field max_pending_bytes? integer
+---How long one attempt to connect may take, in milliseconds, for each address that the server's name has.
+---@field connect_timeout_ms? integer
+---How many milliseconds lie before a further attempt to connect, once all servers had their turn; half of it is
+---chance.
+---@field reconnect_wait_ms? integer
+---How long that wait becomes at most, in milliseconds; one that is less than `reconnect_wait_ms` counts as equal.
+---@field max_reconnect_wait_ms? integer
+---@field ping_interval_ms? integer How often the server is asked for a sign of life, in milliseconds.
+---After how many milliseconds a missing confirmation of the server is logged and asked for again; and after how
+---many a message that a stream has not acknowledged is sent again, with the same id.
+---@field ack_timeout_ms? integer
+---When a message counts as delivered: when the broker says so, or when it was handed to the connection.
+---@field ack? "broker"|"none"
+---@field stream? string The JetStream stream that must take each message.
+---@field ensure_stream? rgw_nats.EnsureStream What to make that stream with, if it is not there.
+---@field spool? rgw_nats.Spool Where messages are kept on disk, so that they outlive the gateway.
+---@field dead_letter_subject? string The subject where it is told of messages that were given up: see dead letters.
+---@field time_to_live? integer After how many seconds a message that was not delivered is given up; 0 is never.
+---@field max_retries? integer After how many further attempts that came to nothing a message is given up; 0 is never.
+---How many seconds lie between attempts; 0 is 100 ms, twice as long each time, 4 s at most.
+---@field retry_sleep_duration? integer
+---What happens to a message for which there is no room: it is refused (`queue_full`); the oldest that are not on
+---their way make room, and are lost; or its request waits for room.
+---@field overflow? "reject"|"drop_oldest"|"block"
+---@field block_ms? integer How many milliseconds a request waits for room, with `overflow = "block"`.
+---@field wait_ms? integer How many milliseconds a request waits for its messages to be delivered.
+---A connection that no open handle holds and that nothing was published to for so many milliseconds is closed.
+---@field idle_timeout_ms? integer
+---How many milliseconds the end of the process may wait for messages to leave; the largest of all connections with
+---messages counts.
+---@field exit_timeout_ms? integer
+
+---A rule: which events become messages, and how.
+---@class (exact) rgw_nats.Notification
+---@field id? string The record's `configurationId`, and part of the message's id.
+---@field subject? string The subject: a template.
+---@field format? "s3"|"cloudevents"|"cloudevents-structured" What the payload is.
+---How the key stands in the record and in the attribute `subject` of a CloudEvent: as it is, which is RGW's way;
+---or as AWS does, all but `A-Z a-z 0-9 - . _ * /` as `%` and two hexadecimal digits, and `+` for a space.
+---@field key_encoding? "raw"|"aws"
+---@field opaque_data? string The record's `opaqueData`.
+---The events, such as `s3:ObjectCreated:*` or `s3:ObjectTagging:Put`; with or without `s3:`.
+---@field events? rgw_nats.Event[]
+---@field bucket? string|string[] The buckets, by name.
+---@field tenant? string|string[] The tenants, by name; `""` is that of buckets without one.
+---The versioned buckets, by name: a delete there that names no version is `ObjectRemoved:DeleteMarkerCreated`.
+---@field versioned? string|string[]
+---@field filter? rgw_nats.Filter Which objects: filters, all of which must fit.
+
+---What `notify` is given: an endpoint and its rules; the keys of one rule can stand beside the others.
+---@class (exact) rgw_nats.Configuration: rgw_nats.Options, rgw_nats.Notification
+---@field url string|string[] The servers.
+---The rules, `[[notification]]` in TOML: a request is notified of once for each that fits.
+---@field notification? rgw_nats.Notification[]
+
+---Who connects. Of each secret, one of its three keys.
+---@class (exact) rgw_nats.Auth
+---@field user? string The user's name.
+---@field password? string The user's password.
+---@field password_file? string The absolute path of a file that has it.
+---@field password_env? string The name of an environment variable that has it.
+---@field token? string A token.
+---@field token_file? string The absolute path of a file that has it.
+---@field token_env? string The name of an environment variable that has it.
+---@field nkey_seed? string The seed of a user's nkey, 58 letters that begin with `SU`.
+---@field nkey_seed_file? string The absolute path of a file that has it.
+---@field nkey_seed_env? string The name of an environment variable that has it.
+---@field jwt? string The JWT of a user whom an account has signed for.
+---@field jwt_file? string The absolute path of a file that has it.
+---@field jwt_env? string The name of an environment variable that has it.
+---@field credentials? string A JWT and its seed, as `nsc` writes them into a `.creds` file.
+---@field credentials_file? string The absolute path of a file that has it.
+---@field credentials_env? string The name of an environment variable that has it.
+
+---That there is such a table makes TLS a must.
+---@class (exact) rgw_nats.Tls
+---@field ca? string The certificates that the server's may be signed by, in PEM, instead of the system's.
+---@field ca_file? string The absolute path of a file that has it.
+---@field ca_env? string The name of an environment variable that has it.
+---The absolute path of a directory whose files `*.pem` and `*.crt` have such certificates, each of them; with `ca`
+---both count.
+---@field ca_dir? string
+---Our own certificate in PEM, with those between it and the CA behind it, for servers that ask for one (`verify`).
+---@field cert? string
+---@field cert_file? string The absolute path of a file that has it.
+---@field cert_env? string The name of an environment variable that has it.
+---@field key? string The key of `cert` in PEM, without a password.
+---@field key_file? string The absolute path of a file that has it.
+---@field key_env? string The name of an environment variable that has it.
+---@field server_name? string The name that the server's certificate must have.
+---Whether TLS begins before the server's first word, for servers with `handshake_first` (nats-server 2.10 or
+---newer).
+---@field first? boolean
+---Whether any certificate will do: anyone between can pose as the server then, and get the login.
+---@field insecure_skip_verify? boolean
+
+---What to make a stream with, if it is not there.
+---@class (exact) rgw_nats.EnsureStream
+---@field subjects string|string[] The subjects that the stream takes, such as `s3.>`.
+---@field storage? "file"|"memory" Where it keeps messages.
+---@field replicas? integer On how many servers of a cluster it is.
+---@field max_age? integer How many seconds it keeps a message; 0 is for ever.
+---@field max_bytes? integer How many bytes it keeps; 0 is any number.
+---Whether it refuses new messages when `max_bytes` is reached, which then wait in the gateway, or drops the
+---oldest.
+---@field discard? "new"|"old"
+---@field duplicate_window? integer For how many seconds it knows a message that comes a second time.
+
+---Where messages are kept on disk.
+---@class (exact) rgw_nats.Spool
+---@field directory string The absolute path of a directory, which is made if it is not there.
+---When a message counts as kept: when it is on the disk, with all that came within `group_ms`; when it is on the
+---disk, which is asked at once; or when the operating system has it, which outlives the gateway and not the
+---machine.
+---@field sync? "group"|"always"|"none"
+---How many milliseconds messages are gathered for one round to the disk, with `sync = "group"`.
+---@field group_ms? integer
+---@field max_bytes? integer How many bytes may be kept, dead letters among them; more is `spool_full`.
+---@field max_messages? integer How many messages may wait; one more is `spool_full`.
+---@field max_age_ms? integer After how many milliseconds a message that waits becomes a dead letter; 0 is never.
+---How many milliseconds a request waits for the disk, for the messages of all rules together.
+---@field commit_timeout_ms? integer
+
+---Which objects; all that is given must fit.
+---@class (exact) rgw_nats.Filter
+---@field prefix? string How the key begins.
+---@field suffix? string How the key ends.
+---@field regex? string A regular expression for the whole key, in the syntax of Rust's `regex`.
+---Names with a value each that the request's metadata have; the names begin with `x-amz-meta-`, in any case.
+---@field metadata? table<string, string>
+---@field tags? table<string, string> Names with a value each that `Request.Tags` has.
+
+---The request that RGW gives to a script.
+---@class rgw_nats.Request: table
+
+---@class (exact) rgw_nats.DeadLetterOptions
+---@field after? integer The `position` after which the list begins.
+---@field limit? integer How many, 1 to 1,000; 100 if it is not given.
+
+---A message that will not be delivered.
+---@class (exact) rgw_nats.DeadLetter
+---@field position integer
+---@field reason string
+---@field subject string
+---@field id string The message's `Nats-Msg-Id`.
+---@field payload string
+---@field accepted_ms integer When it was accepted, in milliseconds since 1970.
+---@field died_ms integer When it was given up.
+
+---What is known of the process.
+---@class (exact) rgw_nats.Status
+---@field version string The version of the module.
+---@field ignored integer How many requests `notify` has seen that were no event, or fitted no rule.
+---@field multi_deletes integer How many of them were multi-object deletes, whose keys no release shows to a script.
+---@field configurations rgw_nats.FileState[] A list with the state of each file in use, in the order of their paths.
+---A list with what `connection:status()` returns for each open connection, in the order of their `url`.
+---@field connections rgw_nats.ConnectionStatus[]
+
+---The state of a file.
+---@class (exact) rgw_nats.FileState
+---@field path string The path.
+---@field notifications integer How many rules are in force.
+---@field last_error string What was wrong when the file was last read; empty if nothing.
+
+---What is known of a connection.
+---@class (exact) rgw_nats.ConnectionStatus
+---@field url string The servers, with commas between.
+---@field name string The option `name`.
+---@field connected boolean Whether the connection is up.
+---@field connects integer How many times it has come up.
+---The name of the server of this connection, or of the last one while it is down; empty before the first.
+---@field server string
+---@field pending integer How many messages wait or are on their way, copies for `dead_letter_subject` among them.
+---How many bytes that is: subjects, headers, payloads, and 128 bytes for each message and 64 for each header; of
+---an event that may turn out too large the smaller forms as well.
+---@field pending_bytes integer
+---@field accepted integer How many messages were accepted.
+---@field delivered integer How many were delivered.
+---@field redelivered integer How many were sent again because a connection broke.
+---@field rejected integer How many were not accepted because the queue was full or the process was ending.
+---@field retried integer How many times one was put off because no stream has acknowledged it.
+---@field refused integer How many were accepted and will never be delivered, dead letters among them.
+---@field dropped integer How many had to make room for others (`overflow = "drop_oldest"`).
+---@field letters integer How many copies of such messages are at `dead_letter_subject`.
+---@field letters_lost integer How many copies could not be delivered there.
+---What is on disk; empty if there is no spool: how much waits and since when, dead letters, what is damaged, the
+---slot, and the last trouble.
+---@field spool table
+---@field login_expires integer When the login ends, a JWT's, in seconds since 1970; 0 if it does not.
+---@field warnings string[] A list of what is wrong with streams, each with the command that mends it.
+---@field last_error string The last trouble, also when it is over; empty if there was none.
