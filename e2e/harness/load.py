@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 
-from .machine import wait_until
+from .machine import patiently, wait_until
 
 
 def put_many(cluster, count, clients, prefix="k"):
@@ -33,25 +33,6 @@ def keys_of(events):
 
 def each_once(count, prefix="k"):
     return Counter(f"{prefix}{number}" for number in range(count))
-
-
-def patiently(work):
-    """What `work` returns, when the cluster is of one mind again."""
-    found, problems = [], []
-
-    def attempt():
-        try:
-            found.append(work())
-        except Exception as problem:
-            problems.append(repr(problem))
-            return False
-        return True
-
-    try:
-        wait_until(attempt, "the cluster to answer", timeout=60, pause=0.2)
-    except TimeoutError as late:
-        raise TimeoutError(f"{late}; the last problem: {problems[-1]}") from late
-    return found[-1]
 
 
 class Writers:

@@ -187,6 +187,12 @@ impl Link {
         }
     }
 
+    /// Whether JetStream answers over this server, of whatever it speaks; two seconds at most. A server that is cut off from
+    /// the others of its cluster has none, or soon finds out.
+    pub async fn has_jetstream(&self) -> bool {
+        !matches!(self.api("INFO", &json!({})).await, Err(Silence::NoAnswer(_) | Silence::Nobody))
+    }
+
     /// A request to JetStream's API.
     async fn api(&self, name: &str, body: &Value) -> Result<Value, Silence> {
         let subject = format!("$JS.API.{name}");
