@@ -85,13 +85,23 @@ impl From<Vec<(String, String)>> for Headers {
 }
 
 fn push(lines: &mut String, text: &str) {
-    // All bytes are looked at, so that the compiler takes many at a time.
-    let breaks = text.bytes().fold(false, |found, byte| found | (byte == b'\r') | (byte == b'\n'));
-    if breaks {
+    if has_control(text.as_bytes()) {
         lines.push_str(&text.replace(['\r', '\n'], " "));
     } else {
         lines.push_str(text);
     }
+}
+
+/// Whether a text has a byte below the space: eight of them are looked at a time. One that is not ASCII may count as such.
+fn has_control(text: &[u8]) -> bool {
+    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let below = |word: u64| word.wrapping_sub(SPACES) & HIGH;
+    let (words, rest) = text.as_chunks::<8>();
+    let mut last = [b' '; 8];
+    last.iter_mut().zip(rest).for_each(|(byte, rest)| *byte = *rest);
+    let found = words.iter().fold(below(u64::from_le_bytes(last)), |found, word| found | below(u64::from_le_bytes(*word)));
+    found != 0
 }
 
 #[cfg(test)]
@@ -105,6 +115,20 @@ mod tests {
         let wanted = [("A", "b: c"), ("", ""), ("A", " é   X: y"), ("B", "")];
         assert_eq!(headers.iter().collect::<Vec<_>>(), wanted);
         assert_eq!((headers.count(), headers.get("A"), headers.get("C")), (4, Some("b: c"), None));
+    }
+
+    #[test]
+    fn a_line_break_is_found_at_each_place() {
+        for length in 0..20 {
+            for at in 0..length {
+                for (byte, wanted) in [('\r', ' '), ('\n', ' '), ('\t', '\t'), ('é', 'é'), ('\0', '\0')] {
+                    let text = |c: char| (0..length).map(|n| if n == at { c } else { 'x' }).collect::<String>();
+                    let mut headers = Headers::default();
+                    headers.add("A", &text(byte));
+                    assert_eq!(headers.get("A"), Some(text(wanted).as_str()));
+                }
+            }
+        }
     }
 
     #[test]
