@@ -20,7 +20,6 @@ use crate::value::Value;
 use configurations::Configurations;
 use runtime::Runtime;
 use slot::Use;
-use zone_groups::ZoneGroups;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -28,6 +27,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use zone_groups::ZoneGroups;
 
 /// How many endpoints can be open at a time.
 const MAX_CONNECTIONS: usize = 64;

@@ -152,7 +152,7 @@ impl Map {
         }
         let mut sorted = Map { truncated: self.truncated, ..Map::default() };
         let mut entries: Vec<_> = self.iter().collect();
-        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        entries.sort_by_key(|(key, _)| *key);
         entries.into_iter().for_each(|(key, value)| sorted.add(key, value));
         *self = sorted;
     }

@@ -70,6 +70,9 @@ pub trait Function {
     /// coroutine that has asked for it (see [`Key::Cooperative`]) yields the future, and goes on when it is resumed.
     const WAITS: bool = false;
 
+    /// Whether it pushes its result by a [`write`](Function::write) of its own.
+    const WRITES: bool = false;
+
     /// Copies what is needed of the arguments into the call.
     ///
     /// # Safety
@@ -273,6 +276,13 @@ unsafe fn run<F: Function>(state: *mut lua_State) -> Step {
                 return Step::Yield;
             }
             begun = outcome(|| conclude(value));
+        }
+        // These take no memory, so that nothing can fail.
+        if let Outcome::Success(value) = &begun
+            && !F::WRITES
+            && write::plain(state, value)
+        {
+            return Step::Done(1);
         }
         Step::Done(give(state, &Writing { write: F::write, outcome: &begun }))
     }

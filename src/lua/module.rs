@@ -59,6 +59,7 @@ struct Open;
 
 impl Function for Open {
     const NAME: &'static CStr = c"luaopen_rgw_nats";
+    const WRITES: bool = true;
 
     unsafe fn read(_: *mut lua_State, _: &mut Call) {}
 
@@ -136,6 +137,7 @@ struct Index;
 
 impl Function for Index {
     const NAME: &'static CStr = c"__index";
+    const WRITES: bool = true;
 
     unsafe fn read(state: *mut lua_State, call: &mut Call) {
         // SAFETY: as the trait says.
@@ -163,6 +165,7 @@ struct Pairs;
 
 impl Function for Pairs {
     const NAME: &'static CStr = c"__pairs";
+    const WRITES: bool = true;
 
     unsafe fn read(state: *mut lua_State, _: &mut Call) {
         // SAFETY: as the trait says.

@@ -112,8 +112,20 @@ pub enum Reply {
 /// stream is sealed.
 const FINAL: [u64; 3] = [10_054, 10_097, 10_109];
 
+/// What a stream says of a message that it has stored, as far as it counts.
+#[derive(serde::Deserialize)]
+struct Stored {
+    #[serde(rename = "seq")]
+    _seq: u64,
+    error: Option<serde::de::IgnoredAny>,
+}
+
 /// Reads a stream's answer.
 pub fn read_reply(payload: &[u8]) -> Reply {
+    // Nearly all answers are this one.
+    if let Ok(Stored { error: None, .. }) = serde_json::from_slice(payload) {
+        return Reply::Stored;
+    }
     let Ok(answer) = serde_json::from_slice::<serde_json::Value>(payload) else {
         return Reply::Again("an answer that is none of JetStream's".to_owned());
     };
