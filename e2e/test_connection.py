@@ -108,7 +108,7 @@ def test_a_gateway_whose_broker_is_away_ends_and_says_what_is_lost(cluster, s3, 
     broker.stop()
     put_many(cluster, 20, clients=2)
     assert cluster.stop_gateway() == 0
-    assert f"the process ends with messages for {broker.url} undelivered" in cluster.journal()
+    assert f"the process ends with 20 messages for {broker.url} undelivered" in cluster.journal()
 
 
 def test_a_user_without_an_inbox_publishes_unconfirmed(cluster, s3):

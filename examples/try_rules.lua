@@ -3,8 +3,8 @@
 --   nats-server -a 127.0.0.1 -p 4222 &
 --   lua5.3 try_rules.lua /etc/ceph/rgw_nats.toml [16.2|18.2|20.2] [PORT]
 --
--- All goes to that nats-server, whatever `url` in the file is, which must have a line of its own. Needs luasocket.
-local socket = require("socket")
+-- All goes to that nats-server, whatever `url` in the file is. What is for that broker alone (logins, TLS, streams, a
+-- spool) is left out.
 local emulator = require("rgw_nats.emulator")
 local nats = require("rgw_nats")
 local rules, release, port = assert(arg[1], "which file?"), arg[2] or "18.2", arg[3] or "4222"
@@ -21,33 +21,52 @@ local tries = {
   { "get_obj" },
 }
 
--- The same rules, for the nats-server on this machine.
-local path, url = os.tmpname(), ('\nurl = "nats://127.0.0.1:%s"\n'):format(port)
-local text, replaced = ("\n" .. assert(io.open(rules)):read("a")):gsub("\n%s*url%s*=[^\n]*\n", url, 1)
-assert(replaced == 1, "the file has no line with its url")
-assert(io.open(path, "w")):write(text):close()
+-- The same rules, for the nats-server on this machine. Each line stays where it is, for what is said of it.
+local url = "nats://127.0.0.1:" .. port
+local elsewhere = { auth = true, tls = true, stream = true, ensure_stream = true, spool = true, inbox_prefix = true }
+local lines, section, in_list, has_url = {}, nil, false, false
+for line in assert(io.open(rules)):lines() do
+  section = line:match("^%s*%[+%s*([%w_]+)") or section
+  local key = section or line:match("^%s*([%w_]+)%s*=")
+  if in_list then
+    in_list, line = not line:find("]", 1, true), ""
+  elseif key == "url" then
+    in_list = line:find("[", 1, true) and not line:find("]", 1, true)
+    has_url, line = true, ("url = %q"):format(url)
+  elseif elsewhere[key] then
+    line = ""
+  end
+  lines[#lines + 1] = line
+end
+assert(has_url, "the file has no line with its url")
+local path = os.tmpname()
+assert(io.open(path, "w")):write(table.concat(lines, "\n")):close()
 
-local broker = assert(socket.connect("127.0.0.1", port))
-broker:send('CONNECT {"verbose": false, "headers": true}\r\nSUB > 1\r\n')
+local broker = assert(nats.connect(url, { name = "try_rules" }))
+local messages = assert(broker:subscribe(">"))
+assert(broker:flush(5000))
 local function print_messages()
-  broker:send("PING\r\n")
-  for line in function() return broker:receive("*l") end do
-    if line == "PONG" then return end
-    local subject, head, size = line:match("^HMSG (%S+) 1 (%d+) (%d+)$")
-    if subject then print("    " .. subject .. "\n      " .. broker:receive(size + 2):sub(head + 1, -3)) end
+  assert(broker:flush(5000))
+  for message in function() return messages:next(0) end do
+    if not message.subject:find("^[_$]") then
+      print("    " .. message.subject .. "\n      " .. message.payload)
+    end
   end
 end
 
 -- Notifies, and waits until the server has all; with the first one, until the file is in force.
 local function notify(request)
   assert(nats.notify(request, path))
-  local state, pending = nats.status(), 0
-  for _, connection in ipairs(state.connections) do pending = pending + connection.pending end
-  local file = state.configurations[1] or { notifications = 0, last_error = "" }
-  assert(file.last_error == "", file.last_error)
-  if pending == 0 and file.notifications > 0 then return end
-  socket.sleep(0.01)
-  return notify({ RGWOp = "list_bucket" })
+  for _ = 1, 1000 do
+    local state, pending = nats.status(), 0
+    for _, connection in ipairs(state.connections) do pending = pending + connection.pending end
+    local file = state.configurations[1] or { notifications = 0, last_error = "" }
+    assert(file.last_error == "", file.last_error)
+    if pending == 0 and file.notifications > 0 then return end
+    nats.sleep(10)
+    if file.notifications == 0 then assert(nats.notify(request, path)) end
+  end
+  error("the server does not take what the rules make: " .. nats.status().connections[1].last_error)
 end
 notify({ RGWOp = "list_bucket" })
 local gateway = emulator.new(release)

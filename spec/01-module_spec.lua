@@ -19,7 +19,8 @@ describe("require 'rgw_nats'", function()
     for name, value in pairs(nats) do kinds[name] = type(value) end
     assert.same({
       notify = "function", admit = "function", connect = "function", status = "function", _VERSION = "string",
-      dead_letters = "function", replay = "function", purge = "function",
+      dead_letters = "function", replay = "function", purge = "function", poller = "function", sleep = "function",
+      yielding = "function", encode = "function", decode = "function", array = "function", null = "userdata",
     }, kinds)
   end)
 

@@ -35,7 +35,15 @@ end)
 
 describe("examples/try_rules.lua", function()
   local RULES = [==[
-url = "nats://broker.example:4222"
+url = [
+  "tls://broker.example:4222",
+  "tls://other.example:4222"
+]
+stream = "events"
+auth = { user = "gateway", password = "hunter2" }
+
+[tls]
+ca_file = "/nowhere.pem"
 
 [[notification]]
 id = "pictures"

@@ -83,6 +83,19 @@ describe("a message", function()
       { made.config.subjects[1], made.config.storage, made.config.discard, made.config.duplicate_window })
   end)
 
+  it("waits for a stream that JetStream does not make, and warns of that", function()
+    local server = helpers.server('jetstream { store_dir: "DIRECTORY" }')
+    local configuration = {
+      url = server:url(), name = helpers.name(), stream = "made",
+      ensure_stream = { subjects = { "s3.>" }, duplicate_window = 300, replicas = 3 },
+    }
+    notify(configuration)
+    counts(configuration, "pending", 1)
+    wait_until(function() return #state(configuration).warnings > 0 end, "a warning")
+    assert.matches("^stream made: is not there, and JetStream does not make it: replicas",
+      state(configuration).warnings[1])
+  end)
+
   it("is given up when max_retries is over, and says expired", function()
     local server = helpers.server('jetstream { store_dir: "DIRECTORY" }')
     local configuration = { url = server:url(), name = helpers.name(), stream = "nowhere", max_retries = 2 }

@@ -68,6 +68,22 @@ describe("request()", function()
     assert.is_true(question:respond(""))
   end)
 
+  it("is answered at once by one who hears JetStream's silence, or to whom a stream is named", function()
+    subscribe("$JS.API.>")
+    for _, options in ipairs({ { name = "silence" }, { name = "stream", stream = "none" } }) do
+      local responder = assert(nats.connect(server:url(), options))
+      local asked = assert(responder:subscribe("quick." .. options.name))
+      assert(responder:flush(5000))
+      local future = assert(connection:request_async("quick." .. options.name, "", { timeout_ms = 60000 }))
+      local took, answered = timed(function()
+        assert(asked:next(5000)):respond("yes")
+        return assert(future:wait(60000))
+      end)
+      assert.equal("yes", answered.payload)
+      assert.is_true(took < 1, took)
+    end
+  end)
+
   it("fails at once with no_responders where nobody has subscribed", function()
     local took, result, message, code = timed(connection.request, connection, "nobody", "", { timeout_ms = 60000 })
     fails("no_responders", result, message, code)

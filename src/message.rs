@@ -14,6 +14,18 @@ pub const MAX_PAYLOAD: usize = 64 << 20;
 /// How many smaller forms a message may have.
 const MAX_FORMS: usize = 8;
 
+/// What a message is for, which is what decides whom to wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To arrive: at the stream that was named, at one that takes it, or at the server if none does.
+    #[default]
+    Event,
+    /// To tell of a message that was given up. The stream that was named for others need not take it.
+    Letter,
+    /// To ask or to answer somebody. No stream is waited for: its acknowledgement would go where the answer is to go to.
+    Exchange,
+}
+
 /// One message.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -27,12 +39,12 @@ pub struct Message {
     pub smaller: Option<Box<Message>>,
     /// Messages that have this number in common go out one after another, in their order; 0 is for those that need not.
     pub lane: u64,
-    /// Where answers are to go to. A stream's acknowledgement would go there too, so none is waited for.
+    /// Where answers are to go to.
     pub reply: Option<String>,
     /// A subject with wildcards that stands for this one and its like: what to ask JetStream for streams by.
     pub pattern: Option<Arc<str>>,
-    /// Whether it only tells of a message that was given up: the stream that was named for others need not take it.
-    pub is_letter: bool,
+    /// What it is for.
+    pub purpose: Purpose,
 }
 
 impl Message {
@@ -54,7 +66,7 @@ impl Message {
             lane: 0,
             reply: None,
             pattern: None,
-            is_letter: false,
+            purpose: Purpose::default(),
         })
     }
 
@@ -103,6 +115,7 @@ impl Message {
             bytes.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
             bytes.extend(part);
         };
+        put(&[u8::from(self.purpose == Purpose::Exchange)]);
         put(&self.lane.to_le_bytes());
         put(self.subject.as_bytes());
         put(self.reply.as_deref().unwrap_or_default().as_bytes());
@@ -134,6 +147,11 @@ impl Message {
             Some(part)
         };
         let text = |part: &[u8]| String::from_utf8(part.to_vec()).ok();
+        let purpose = match part()? {
+            [0] => Purpose::Event,
+            [1] => Purpose::Exchange,
+            _ => return None,
+        };
         let lane = u64::from_le_bytes(part()?.try_into().ok()?);
         let subject = text(part()?)?;
         let reply = Some(text(part()?)?).filter(|reply| !reply.is_empty());
@@ -151,7 +169,7 @@ impl Message {
             0 => None,
             _ => Some(Box::new(Message::take(rest, forms.checked_sub(1)?)?)),
         };
-        Some(Message { subject, headers, payload, smaller, lane, reply, pattern, is_letter: false })
+        Some(Message { subject, headers, payload, smaller, lane, reply, pattern, purpose })
     }
 }
 
@@ -174,7 +192,7 @@ mod tests {
         let headers = vec![("Nats-Msg-Id".to_owned(), "é".to_owned()), (String::new(), String::new())];
         let mut message = Message::new("s.a".into(), headers, b"\0\xff".to_vec()).unwrap();
         (message.lane, message.pattern) = (u64::MAX, Some("s.*".into()));
-        message.reply = Some("r".into());
+        (message.reply, message.purpose) = (Some("r".into()), Purpose::Exchange);
         message.smaller = Some(Box::new(Message::new("s.a".into(), Vec::new(), Vec::new()).unwrap()));
         let bytes = message.encode();
         assert_eq!(format!("{:?}", Message::decode(&bytes).unwrap()), format!("{message:?}"));

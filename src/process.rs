@@ -155,10 +155,11 @@ extern "C" fn exiting() {
         }
     });
     for connection in connections {
-        if connection.is_pending() {
+        let pending = connection.pending();
+        if pending > 0 {
             let kept = if connection.is_durable() { "; the spool keeps them" } else { "" };
             let shown = connection.endpoint().shown();
-            log::line(format_args!("the process ends with messages for {shown} undelivered{kept}"));
+            log::line(format_args!("the process ends with {pending} messages for {shown} undelivered{kept}"));
         }
         connection.end(LAST_WRITE);
     }

@@ -5,6 +5,7 @@ mod context;
 mod jetstream;
 mod link;
 mod login;
+mod options;
 mod parcel;
 mod preflight;
 mod pull;

@@ -176,7 +176,9 @@ impl<'v> Fields<'v> {
             let shown: String = key.chars().take(40).filter(|c| !c.is_control()).collect();
             let near = self.known.iter().map(|known| (strsim::damerau_levenshtein(known, &shown), known)).min();
             let text = match near {
-                Some((distance, known)) if distance <= 3 => format!("unknown key {shown}; did you mean {known}?"),
+                Some((distance, known)) if distance <= 3 && distance * 2 <= shown.chars().count() => {
+                    format!("unknown key {shown}; did you mean {known}?")
+                }
                 _ => format!("unknown key {shown}; known are {}", self.known.join(", ")),
             };
             let place = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
@@ -202,6 +204,7 @@ mod tests {
             ("size", Value::Integer(0)),
             ("sise", Value::Integer(1)),
             ("whatever", Value::Boolean(true)),
+            ("foo", Value::Boolean(true)),
         ]);
         let mut fields = Fields::new("", &value);
         assert_eq!(fields.text("url", 10), None);

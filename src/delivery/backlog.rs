@@ -204,9 +204,9 @@ impl Backlog {
         self.spool.has_room(size)
     }
 
-    /// Whether nothing waits on disk.
-    pub fn is_empty(&self) -> bool {
-        self.spool.is_empty()
+    /// How many messages wait on disk.
+    pub fn waiting(&self) -> u64 {
+        self.spool.waiting()
     }
 
     /// Ends the spool, and waits so long at most until all that is known is on disk.

@@ -8,6 +8,7 @@ use super::backlog::{Backlog, News};
 use super::queue::{Entry, Queue};
 use crate::config::{Endpoint, Server};
 use crate::error::{Code, Error};
+use crate::message::Purpose;
 use crate::transport::{Observer, Outcome, Session};
 use letters::Letters;
 use std::collections::BTreeMap;
@@ -136,7 +137,8 @@ impl Connection {
             return;
         }
         let none = Error::new(Code::QueueFull, "it had to make room");
-        let (letters, dropped): (Vec<_>, Vec<_>) = dropped.iter().partition(|entry| entry.message.is_letter);
+        let (letters, dropped): (Vec<_>, Vec<_>) =
+            dropped.iter().partition(|entry| entry.message.purpose == Purpose::Letter);
         letters
             .into_iter()
             .filter_map(|entry| self.letters.ended(entry, Some(&none)))
@@ -231,7 +233,9 @@ impl Connection {
                 }
             };
             match lost {
-                lost if entry.message.is_letter => troubles.extend(self.letters.ended(&entry, lost.as_ref())),
+                lost if entry.message.purpose == Purpose::Letter => {
+                    troubles.extend(self.letters.ended(&entry, lost.as_ref()))
+                }
                 None => {
                     self.delivered.fetch_add(1, Ordering::Relaxed);
                     done.extend(entry.position);
@@ -331,9 +335,15 @@ impl Connection {
         lock(&self.queue).close();
     }
 
+    /// How many messages wait or are in flight. Those on disk may be in memory as well.
+    pub fn pending(&self) -> u64 {
+        let loaded = u64::try_from(lock(&self.queue).pending().0).unwrap_or(u64::MAX);
+        loaded.max(self.backlog.get().map_or(0, Backlog::waiting))
+    }
+
     /// Whether messages wait or are in flight.
     pub fn is_pending(&self) -> bool {
-        lock(&self.queue).pending().0 > 0 || self.backlog.get().is_some_and(|backlog| !backlog.is_empty())
+        self.pending() > 0
     }
 
     /// Ends what is on disk, at the end of the process; waits for that so long at most. What is there stays for the next one.
@@ -509,6 +519,16 @@ mod tests {
         assert_eq!(connection.accepted.load(Ordering::Relaxed), 50);
         connection.end(Duration::from_secs(10));
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn there_is_room_where_the_oldest_make_it() {
+        for (overflow, wanted) in [("reject", false), ("block", false), ("drop_oldest", true)] {
+            let connection = connection(&[("max_pending", Value::Integer(1)), ("overflow", overflow.into())]);
+            assert!(connection.has_room(), "{overflow}");
+            connection.publish(message()).unwrap();
+            assert_eq!(connection.has_room(), wanted, "{overflow}");
+        }
     }
 
     #[test]

@@ -209,9 +209,9 @@ impl Spool {
         self.shared.reserve(size).inspect(|()| self.shared.release([size])).is_ok()
     }
 
-    /// Whether nothing is kept that is not done; dead letters aside.
-    pub fn is_empty(&self) -> bool {
-        self.shared.is_empty()
+    /// How much is kept that is not done; dead letters aside.
+    pub fn waiting(&self) -> u64 {
+        self.shared.waiting()
     }
 
     /// All that is known of the spool, as `status()` shows it. Does not wait for the disk.

@@ -15,6 +15,7 @@ use super::handle::{self, Shape};
 use crate::config::Endpoint;
 use crate::delivery::Connection;
 use crate::error::{Code, Error};
+use crate::message::Purpose;
 use crate::process;
 use crate::transport::Subscription;
 use crate::value::{Class, Object, Value};
@@ -179,7 +180,10 @@ impl Function for Publish {
         let connection = client.connection()?;
         let mut message = arguments::message(call, 2, 4)?;
         message.reply = arguments::subject_or_none(call.argument(5), "reply subject")?;
-        message.pattern = Some(arguments::pattern_like(&mut client.held().pattern, &message.subject));
+        match message.reply {
+            Some(_) => message.purpose = Purpose::Exchange,
+            None => message.pattern = Some(arguments::pattern_like(&mut client.held().pattern, &message.subject)),
+        }
         if let Some(receipt) = connection.publish(message)? {
             receipt.wait(Duration::from_millis(connection.endpoint().wait_ms));
         }

@@ -118,7 +118,14 @@ impl Link {
     async fn look_at(&self, name: &str, subject: &str, streams: &mut Streams) -> Result<Answer, Silence> {
         let info = match self.api(&format!("STREAM.INFO.{name}"), &json!({})).await {
             Err(Silence::Refused(problem)) if problem.contains("stream not found") => match &self.ensure_stream {
-                Some(wanted) => self.make(name, wanted).await?,
+                Some(wanted) => match self.make(name, wanted).await {
+                    Err(Silence::Refused(problem)) => {
+                        let text = format!("stream {name}: is not there, and JetStream does not make it: {problem}");
+                        self.tell_warnings(name, subject, vec![text]);
+                        return Ok(Answer::Streams(Vec::new(), Vec::new()));
+                    }
+                    made => made?,
+                },
                 None => {
                     let text = format!("stream {name}: is not there; nats stream add {name} --subjects={subject}");
                     self.tell_warnings(name, subject, vec![text]);

@@ -9,17 +9,15 @@
 //! gap, before the batch that is sent again. async-nats can't be told not to connect again; so the link has no login for a
 //! second time (see [`options`]), and whoever holds it makes a new link.
 
-use super::login::Login;
+use super::options::{options, secrets};
 use super::parcel::Parcel;
-use super::signals::{Signals, said};
+use super::signals::Signals;
 use super::streams::{self, Reply, Streams};
-use super::tls;
-use crate::config::{Ack, Auth, Endpoint, EnsureStream, Server};
+use crate::config::{Ack, Endpoint, EnsureStream, Server};
 use crate::error::{Code, Error};
-use crate::message::Message;
+use crate::message::{Message, Purpose};
 use async_nats::connection::State;
-use async_nats::rustls::ClientConfig;
-use async_nats::{AuthError, Client, ConnectOptions, Event, HeaderMap, StatusCode, Subject, Subscriber};
+use async_nats::{Client, HeaderMap, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use std::collections::HashMap;
@@ -174,7 +172,7 @@ impl Link {
 
     /// The stream that must take a message, if one was named.
     pub(super) fn named(&self, message: &Message) -> Option<&str> {
-        self.stream.as_deref().filter(|_| !message.is_letter)
+        self.stream.as_deref().filter(|_| message.purpose == Purpose::Event)
     }
 
     /// Further servers of the same cluster, as the server tells of them: host and port.
@@ -211,7 +209,9 @@ impl Link {
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut parcel = (self.ack != Ack::None && !carefully && batch.len() > 1).then(Parcel::default);
         for message in batch {
-            let unconfirmable = self.ack == Ack::None || self.signals.unconfirmable.load(Ordering::Relaxed);
+            let unconfirmable = self.ack == Ack::None
+                || message.purpose == Purpose::Exchange
+                || self.signals.unconfirmable.load(Ordering::Relaxed);
             let is_unknown = |pattern| streams.is_unknown(pattern, &message.subject);
             let named = self.named(message).is_some();
             if !unconfirmable && !named && message.pattern.as_ref().is_some_and(is_unknown) {
@@ -220,9 +220,7 @@ impl Link {
                 continue;
             }
             let taken = if named { !streams.is_silent } else { streams.take(&message.subject) };
-            // The answers to one with a reply are somebody else's.
-            let acknowledged = !unconfirmable && taken && message.reply.is_none();
-            let (outcome, reply) = if acknowledged {
+            let (outcome, reply) = if !unconfirmable && taken {
                 self.serial = self.serial.wrapping_add(1);
                 self.awaited.insert(self.serial, message.subject.clone());
                 (Outcome::Awaited(self.serial), Some(format!("{}.{}", self.inbox, self.serial)))
@@ -464,69 +462,4 @@ impl Link {
         tokio::time::sleep(LAST_WORDS).await;
         Interrupted { culprit: lock(&self.signals.culprit).take() }
     }
-}
-
-/// Reads what a connection takes from files, on another thread: a disk can hang.
-async fn secrets(
-    endpoint: &Endpoint,
-    server: &Server,
-    busy: &Arc<AtomicBool>,
-) -> Result<(Login, Option<ClientConfig>), String> {
-    let auth = if *server.auth() == Auth::None { &endpoint.auth } else { server.auth() };
-    let (auth, tls) = (auth.clone(), endpoint.tls.clone());
-    let inline = auth == Auth::None && tls.is_none();
-    let read = move || Ok((Login::of(&auth)?, tls.as_ref().map(tls::client_config).transpose()?));
-    if inline {
-        return read();
-    }
-    if busy.swap(true, Ordering::AcqRel) {
-        return Err("the files of the login or of TLS are still being read: a disk hangs".to_owned());
-    }
-    let done = busy.clone();
-    let reading = tokio::task::spawn_blocking(move || {
-        let found = read();
-        done.store(false, Ordering::Release);
-        found
-    });
-    match tokio::time::timeout(Duration::from_millis(endpoint.connect_timeout_ms), reading).await {
-        Ok(found) => found.unwrap_or_else(|_| Err("the login can't be read".to_owned())),
-        Err(_) => Err("the files of the login or of TLS can't be read in time: a disk hangs".to_owned()),
-    }
-}
-
-/// The options of async-nats for one connection to a server.
-fn options(endpoint: &Endpoint, login: Login, signals: &Arc<Signals>, observer: Weak<dyn Observer>) -> ConnectOptions {
-    let signals = signals.clone();
-    // Asked for at each connection, after the server's first word: once for each address that its name has, until one takes
-    // it. A second connection gets no login, and ends the client: with one attempt allowed, async-nats gives up.
-    let up = signals.clone();
-    let auth = move |nonce: Vec<u8>| {
-        let again = up.up.load(Ordering::Relaxed);
-        std::future::ready(if again { Err(AuthError::new("")) } else { login.answer(&nonce) })
-    };
-    let options = ConnectOptions::with_auth_callback(auth);
-    let options = if endpoint.no_echo { options.no_echo() } else { options };
-    options
-        .name(&endpoint.name)
-        .connection_timeout(Duration::from_millis(endpoint.connect_timeout_ms))
-        .ping_interval(Duration::from_millis(endpoint.ping_interval_ms))
-        .custom_inbox_prefix(&endpoint.inbox_prefix)
-        .max_reconnects(1)
-        .reconnect_delay_callback(|_| Duration::ZERO)
-        .ignore_discovered_servers()
-        // Subjects are checked when they are accepted.
-        .skip_subject_validation(true)
-        .event_callback(move |event| {
-            match event {
-                Event::Disconnected | Event::Closed => signals.ended.store(true, Ordering::Relaxed),
-                Event::ServerError(error) => {
-                    if let Some(observer) = observer.upgrade() {
-                        said(&error.to_string(), &signals, &*observer);
-                    }
-                }
-                _ => {}
-            }
-            signals.changed.notify_one();
-            std::future::ready(())
-        })
 }

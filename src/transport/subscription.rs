@@ -54,6 +54,8 @@ enum Wish {
 pub struct Begun {
     live: Live,
     subscriber: Subscriber,
+    /// When it was asked for: the server may deny it before anyone listens for that.
+    since: Instant,
 }
 
 /// A subscription, on the connection that is up, and on those that follow.
@@ -205,18 +207,18 @@ impl Subscription {
     /// Subscribes, if there is a connection; what is published after that comes behind it.
     pub fn begin(&self, session: &Session) -> Option<Begun> {
         let live = session.now()?;
-        let subscriber = self.subscribe(&live).now_or_never()??;
-        self.taken.send_replace(Some(live.number));
-        Some(Begun { live, subscriber })
+        let begun = self.subscribe(live).now_or_never()??;
+        self.taken.send_replace(Some(begun.live.number));
+        Some(begun)
     }
 
-    async fn subscribe(&self, live: &Live) -> Option<Subscriber> {
-        let subject = self.wanted.subject.clone();
+    async fn subscribe(&self, live: Live) -> Option<Begun> {
+        let (subject, since) = (self.wanted.subject.clone(), Instant::now());
         let subscribed = match &self.wanted.queue_group {
             Some(group) => live.client.queue_subscribe(subject, group.clone()).await,
             None => live.client.subscribe(subject).await,
         };
-        subscribed.ok()
+        Some(Begun { live, subscriber: subscribed.ok()?, since })
     }
 
     /// Takes in messages until it is ended; `begun` is what [`Subscription::begin`] gave.
@@ -224,8 +226,8 @@ impl Subscription {
         let mut wish = self.wish.subscribe();
         let mut begun = begun;
         while self.state().ended.is_none() {
-            let (live, subscriber) = match begun.take() {
-                Some(Begun { live, subscriber }) => (live, subscriber),
+            let begun = match begun.take() {
+                Some(begun) => begun,
                 None => {
                     let live = tokio::select! {
                         biased;
@@ -233,10 +235,10 @@ impl Subscription {
                         live = session.next() => live,
                     };
                     let Some(live) = live else { break };
-                    match self.subscribe(&live).await {
-                        Some(subscriber) => {
+                    match self.subscribe(live.clone()).await {
+                        Some(begun) => {
                             self.taken.send_replace(Some(live.number));
-                            (live, subscriber)
+                            begun
                         }
                         None => {
                             session.is_over(&live).await;
@@ -245,14 +247,14 @@ impl Subscription {
                     }
                 }
             };
-            self.fill(&session, &live, subscriber, &mut wish).await;
+            self.fill(&session, begun, &mut wish).await;
         }
         self.finish(closed());
     }
 
     /// Takes in messages over one connection.
-    async fn fill(&self, session: &Session, live: &Live, mut subscriber: Subscriber, wish: &mut watch::Receiver<Wish>) {
-        let since = Instant::now();
+    async fn fill(&self, session: &Session, begun: Begun, wish: &mut watch::Receiver<Wish>) {
+        let Begun { live, mut subscriber, since } = begun;
         let mut told = None;
         loop {
             let now = *wish.borrow_and_update();
@@ -267,7 +269,7 @@ impl Subscription {
                     Wish::Drain => subscriber.drain().await,
                 };
                 if done.is_err() {
-                    return session.is_over(live).await;
+                    return session.is_over(&live).await;
                 }
                 told = Some(now);
             }
@@ -289,7 +291,7 @@ impl Subscription {
                 () = live.signals.denies_subscription(&self.wanted.subject, since) => {
                     return self.finish(denied(&self.wanted.subject));
                 }
-                () = session.is_over(live) => return,
+                () = session.is_over(&live) => return,
             }
         }
     }

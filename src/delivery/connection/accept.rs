@@ -107,6 +107,9 @@ impl Connection {
         if let Some(backlog) = self.backlog.get() {
             return backlog.has_room(ORDINARY);
         }
+        if self.endpoint.overflow == Overflow::DropOldest {
+            return true;
+        }
         let (messages, bytes) = lock(&self.queue).pending();
         let under = |number: usize, bound: u64| u64::try_from(number).unwrap_or(u64::MAX) < bound;
         under(messages, self.endpoint.max_pending)

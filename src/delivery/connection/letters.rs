@@ -4,7 +4,7 @@
 use super::{Connection, lock};
 use crate::delivery::queue::{Entry, Queue};
 use crate::error::{Code, Error};
-use crate::message::{Headers, Message};
+use crate::message::{Headers, Message, Purpose};
 use crate::value::Value;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -107,7 +107,7 @@ fn letter(message: &Message, subject: &str, error: &Error, died_ms: u64) -> Mess
         lane: 0,
         reply: None,
         pattern: Some(subject.into()),
-        is_letter: true,
+        purpose: Purpose::Letter,
     };
     if error.code() == Code::TooLarge { bare } else { copy(message, &told, bare) }
 }
@@ -135,7 +135,7 @@ fn copy(message: &Message, told: &Headers, bare: Message) -> Message {
         lane: 0,
         reply: None,
         pattern,
-        is_letter: true,
+        purpose: Purpose::Letter,
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
         message.smaller = Some(Box::new(Message { payload: vec![0; 20].into(), ..message.clone() }));
         let of = |code| letter(&message, "dead", &Error::new(code, "no\r\nway"), 5);
         let copy = of(Code::Denied);
-        assert_eq!((copy.subject.as_str(), copy.payload.len(), copy.is_letter), ("dead", 30, true));
+        assert_eq!((copy.subject.as_str(), copy.payload.len(), copy.purpose), ("dead", 30, Purpose::Letter));
         assert_eq!(header(&copy, "Rgw-Dead-Reason"), Some("denied: no  way"));
         assert_eq!(header(&copy, "Rgw-Dead-Subject"), Some("s3.a"));
         assert_eq!((header(&copy, "Rgw-Dead-Time"), header(&copy, ID)), (Some("5"), Some("7.dead")));

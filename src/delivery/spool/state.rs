@@ -140,10 +140,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether no entry is there or on its way.
-    pub fn is_empty(&self) -> bool {
+    /// How many entries are there or on their way.
+    pub fn waiting(&self) -> u64 {
         let state = self.state();
-        state.entries.count == 0 && state.pending.count == 0
+        state.entries.count.saturating_add(state.pending.count)
     }
 
     /// Whether the limits leave room beside these.

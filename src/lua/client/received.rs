@@ -4,7 +4,7 @@ use super::{Client, arguments};
 use crate::error::{Code, Error};
 use crate::lua::boundary::{Call, Entry, Function};
 use crate::lua::read;
-use crate::message::{Headers, Message};
+use crate::message::{Headers, Message, Purpose};
 use crate::process;
 use crate::transport::{Question, Received, Stored};
 use crate::value::{Class, Handle, Value};
@@ -118,7 +118,7 @@ impl Function for Respond {
         let connection = client.connection()?;
         let headers = arguments::headers(call.argument(4))?;
         let mut message = Message::new(reply, headers, arguments::payload(call, 3)?)?;
-        message.pattern = Some(arguments::pattern(&message.subject));
+        message.purpose = Purpose::Exchange;
         connection.publish(message)?;
         Ok(Value::Boolean(true))
     }
