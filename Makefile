@@ -109,8 +109,13 @@ BENCH ?=
 .PHONY: bench
 bench: build ## all benchmarks; writes target/bench/report.json (BENCH="cost publish" for some; CEPH=…)
 	e2e/setup.sh $(CEPH) > /dev/null
-	venv=$$(bench/setup.sh)
+	venv=$$(bench/setup.sh rabbitmq)
 	exec $$venv/bin/python bench/run.py --release $(CEPH) $(ARGS) $(BENCH)
+
+.PHONY: bench-plots
+bench-plots: ## docs/bench/*.svg, from target/bench/report.json
+	venv=$$(e2e/setup.sh)
+	exec $$venv/bin/python bench/plot.py
 
 .PHONY: clean
 clean: ## what was built in this clone

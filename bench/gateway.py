@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import amqp
 import boto3
 import botocore.config
 from harness import Broker, Cluster
@@ -25,6 +26,8 @@ METADATA = {"color": "red", "camera": "x100"}
 TAGGING = "project=blue&stage=raw"
 HEADERS = "".join(f"x-amz-meta-{key}: {value}\r\n" for key, value in METADATA.items()) + f"x-amz-tagging: {TAGGING}\r\n"
 EMPTY = "an empty script"
+#: RGW takes the password of RabbitMQ's guest for a secret.
+SETTINGS = ["debug rgw = 0", "rgw enable usage log = false", "rgw allow notification secrets in cleartext = true"]
 #: Where Debian has luasocket, and where the machine gets it.
 SOCKET = {"/usr/share/lua/5.3": "/usr/local/share/lua/5.3", "/usr/lib/x86_64-linux-gnu/lua/5.3": LUA_DIRECTORY}
 
@@ -33,9 +36,7 @@ class Gateway:
     """A cluster that is put under load, with one script after the other."""
 
     def __init__(self, release, module, directory):
-        self.cluster = Cluster(
-            release, directory / "cluster", conf="debug rgw = 0\nrgw enable usage log = false"
-        ).start()
+        self.cluster = Cluster(release, directory / "cluster", conf="\n".join(SETTINGS)).start()
         machine = self.cluster.machine
         target = machine.path(LUA_DIRECTORY)
         target.mkdir(parents=True, exist_ok=True)
@@ -52,23 +53,37 @@ class Gateway:
         self.sink = subprocess.Popen([PROGRAMS / "sink", str(self.sink_port)])
         machine.path("/ceph/spool").mkdir()
         self.s3 = self.cluster.s3(signature_version="s3v4")
-        for bucket in ("bkt", "own"):
+        self.rabbit = amqp.RabbitMQ().start()
+        http = {"push-endpoint": f"http://127.0.0.1:{self.sink_port}"}
+        by_amqp = {"push-endpoint": self.rabbit.url, "amqp-exchange": amqp.EXCHANGE, "amqp-ack-level": "broker"}
+        persistent = {"persistent": "true"}
+        #: The buckets that RGW itself notifies of, each by its own endpoint; nobody does of the first one.
+        endpoints = {
+            "bkt": None,
+            "http": http,
+            "http-persistent": http | persistent,
+            "amqp": by_amqp,
+            "amqp-persistent": by_amqp | persistent,
+        }
+        self._targets = {}
+        for bucket, endpoint in endpoints.items():
             self.s3.create_bucket(Bucket=bucket)
-        self._notify_by_http("own")
-        self._targets = {bucket: self._sign(bucket) for bucket in ("bkt", "own")}
+            if endpoint:
+                self._notify(bucket, endpoint)
+            self._targets[bucket] = self._sign(bucket)
 
     def close(self):
+        self.rabbit.close()
         self.sink.kill()
         self.sink.wait()
         self.cluster.close()
 
-    def _notify_by_http(self, bucket):
+    def _notify(self, bucket, endpoint):
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "default"}
         config = botocore.config.Config(retries={"max_attempts": 0})
         sns = boto3.client("sns", endpoint_url=f"http://127.0.0.1:{self.cluster.s3_port}", config=config, **keys)
-        endpoint = {"push-endpoint": f"http://127.0.0.1:{self.sink_port}"}
-        arn = sns.create_topic(Name="own", Attributes=endpoint)["TopicArn"]
-        rule = {"Id": "own", "TopicArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
+        arn = sns.create_topic(Name=bucket, Attributes=endpoint)["TopicArn"]
+        rule = {"Id": bucket, "TopicArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
         self.s3.put_bucket_notification_configuration(
             Bucket=bucket, NotificationConfiguration={"TopicConfigurations": [rule]}
         )
@@ -174,7 +189,10 @@ def _measure(gateway, release, rounds):
         'ack = "broker"': ("bkt", gateway.configuration("broker", 'ack = "broker"'), True),
         "ack = broker and a spool": ("bkt", gateway.configuration("spool", f'ack = "broker"\n{spool}'), True),
         "luasocket, a connection each": ("bkt", find + CONNECT.format(port=gateway.broker.port), True),
-        "RGW's own HTTP endpoint": ("own", None, False),
+        "RGW's own HTTP endpoint": ("http", None, False),
+        "RGW's own HTTP endpoint, persistent": ("http-persistent", None, False),
+        "RGW's own AMQP endpoint": ("amqp", None, False),
+        "RGW's own AMQP endpoint, persistent": ("amqp-persistent", None, False),
     }
     found = {name: [] for name in variants}
     names = list(variants)

@@ -118,7 +118,9 @@ def _compare(shop, what, size, count, kind, subject, rounds):
     found = in_turn(rounds, {name: (lambda run=run: count / _seconds(run)) for name, run in runs.items()})
     peer = f"{what}: nats.c"
     theirs = found.pop("nats.c")
-    return [Row(peer, "1/s", theirs)] + [Row(f"{what}: {name}", "1/s", ours, peer, theirs) for name, ours in found.items()]
+    return [Row(peer, "1/s", theirs)] + [
+        Row(f"{what}: {name}", "1/s", ours, peer, theirs) for name, ours in found.items()
+    ]
 
 
 def _seconds(command):

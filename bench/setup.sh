@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the benchmarks need beside what the tests need, and builds their programs. Prints the directory of the
-# Python environment. As root, on Debian 12 or newer.
+# Python environment. As root, on Debian 12 or newer. RabbitMQ is what RGW's own AMQP endpoint sends to.
 #
-#   bench/setup.sh
+#   bench/setup.sh [rabbitmq]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -13,6 +13,7 @@ packages=(
   libnats-dev               # nats.c, which ours is compared with
   libgoogle-perftools4      # radosgw's allocator, from 18.2 on
 )
+if [ "${1:-}" = rabbitmq ]; then packages+=(rabbitmq-server); fi
 missing=()
 for package in "${packages[@]}"; do
   # From Debian 13 on a library's name may end in t64.
@@ -22,6 +23,13 @@ done
 if [ ${#missing[@]} -gt 0 ]; then
   log=$cache/bench-setup.log
   echo "setup: installing ${missing[*]}" >&2
+  # Installing a server must not start a service.
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
   { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } \
     > "$log" 2>&1 || { echo "setup: failed; the end of $log:" >&2; tail -n 20 "$log" >&2; exit 1; }
 fi
