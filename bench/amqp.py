@@ -51,8 +51,9 @@ class RabbitMQ:
         return subprocess.run(command, env=self._environment, capture_output=True, check=False).returncode == 0
 
     def close(self):
-        subprocess.run([BIN / "rabbitmqctl", "-q", "stop"], env=self._environment, capture_output=True, check=False)
         try:
+            command = [BIN / "rabbitmqctl", "-q", "stop"]
+            subprocess.run(command, env=self._environment, capture_output=True, check=False, timeout=30)
             self._server.wait(30)
         except subprocess.TimeoutExpired:
             self._server.kill()
