@@ -83,7 +83,7 @@ impl HeldConsumer {
         match &self.kind {
             Kind::Pull(pull) => {
                 let pull = pull.clone();
-                self.owner.promise(limit, |_, deadline| async move {
+                self.owner.wish(limit, |deadline| async move {
                     let batch = Batch { most: 1, no_wait: limit.is_zero() };
                     let late = || Error::new(Code::Timeout, format!("{}: no message in time", pull.name()));
                     let message = pull.fetch(batch, deadline).await?.into_iter().next().ok_or_else(late)?;
@@ -92,9 +92,8 @@ impl HeldConsumer {
             }
             Kind::Ordered(ordered) => {
                 let ordered = ordered.clone();
-                self.owner.promise(limit, |_, deadline| async move {
-                    Ok(received::stored(ordered.next(deadline).await?, &client))
-                })
+                self.owner
+                    .wish(limit, |deadline| async move { Ok(received::stored(ordered.next(deadline).await?, &client)) })
             }
         }
     }
@@ -124,7 +123,7 @@ impl Function for Fetch {
         // What is there still takes its time to come.
         let limit = if no_wait { limit.max(std::time::Duration::from_millis(arguments::WAIT)) } else { limit };
         let client = held.owner.handle();
-        held.owner.promise(limit, |_, deadline| async move {
+        held.owner.wish(limit, |deadline| async move {
             let messages = pull.fetch(Batch { most, no_wait }, deadline).await?;
             Ok(Value::list(messages.into_iter().map(|message| received::stored(message, &client))))
         })
