@@ -200,7 +200,8 @@ pub fn connection(endpoint: &Endpoint) -> Result<Arc<Connection>, Error> {
     Ok(connection)
 }
 
-/// Runs work on the runtime's thread and promises its result within `limit`. Does not block.
+/// Runs work on the runtime's thread and promises its result within `limit`; it goes on when nobody holds on to the promise.
+/// Does not block.
 ///
 /// # Errors
 /// `no_resources`; `closed` (the process is ending).
@@ -208,18 +209,56 @@ pub fn promise(
     limit: Duration,
     work: impl Future<Output = Result<Value, Error>> + Send + 'static,
 ) -> Result<Arc<Promise>, Error> {
-    let process = process()?;
-    if process.ending.load(Ordering::Acquire) {
-        return Err(Error::new(Code::Closed, "the process is ending"));
-    }
+    let process = unless_ending()?;
     let promise = Arc::new(Promise::new(limit));
     let own = promise.clone();
     let stop = process.runtime.spawn(async move {
         let result = work.await;
         own.end(result);
     });
-    promise.on_cancel(move || stop.abort());
+    promise.on_cancel(stopping(stop));
     Ok(promise)
+}
+
+/// As [`promise`], of what is for nobody else than who holds on to the promise, such as a wait: it ends when nobody does, and
+/// lets go of what it waits at.
+///
+/// # Errors
+/// `no_resources`; `closed` (the process is ending).
+pub fn wish(
+    limit: Duration,
+    work: impl Future<Output = Result<Value, Error>> + Send + 'static,
+) -> Result<Arc<Promise>, Error> {
+    let process = unless_ending()?;
+    let promise = Arc::new(Promise::new(limit));
+    let own = Arc::downgrade(&promise);
+    let stop = process.runtime.spawn(async move {
+        let result = work.await;
+        if let Some(own) = own.upgrade() {
+            own.end(result);
+        }
+    });
+    promise.on_cancel(stopping(stop));
+    Ok(promise)
+}
+
+/// The process, unless it is ending.
+fn unless_ending() -> Result<&'static Process, Error> {
+    let process = process()?;
+    if process.ending.load(Ordering::Acquire) {
+        return Err(Error::new(Code::Closed, "the process is ending"));
+    }
+    Ok(process)
+}
+
+/// What stops a task; in a forked process nothing, as the task is the parent's, and so are its locks.
+fn stopping(task: tokio::task::AbortHandle) -> impl FnOnce() + Send + 'static {
+    let own = generation();
+    move || {
+        if generation() == own {
+            task.abort();
+        }
+    }
 }
 
 /// Runs work on the runtime's thread.

@@ -85,7 +85,7 @@ impl HeldConsumer {
             Kind::Pull(pull) => {
                 let pull = pull.clone();
                 let batch = Batch { most: 1, no_wait: limit.is_zero() };
-                self.owner.promise(patience(limit, batch.no_wait), |_, deadline| async move {
+                self.owner.wish(patience(limit, batch.no_wait), |deadline| async move {
                     let late = || Error::new(Code::Timeout, format!("{}: no message in time", pull.name()));
                     let message = pull.fetch(batch, deadline).await?.into_iter().next().ok_or_else(late)?;
                     Ok(received::stored(message, &client))
@@ -93,9 +93,8 @@ impl HeldConsumer {
             }
             Kind::Ordered(ordered) => {
                 let ordered = ordered.clone();
-                self.owner.promise(limit, |_, deadline| async move {
-                    Ok(received::stored(ordered.next(deadline).await?, &client))
-                })
+                self.owner
+                    .wish(limit, |deadline| async move { Ok(received::stored(ordered.next(deadline).await?, &client)) })
             }
         }
     }
@@ -129,7 +128,7 @@ impl Function for Fetch {
         let no_wait = fields.boolean("no_wait", false) || limit.is_zero();
         refuse(&fields.finish())?;
         let client = held.owner.handle();
-        held.owner.promise(patience(limit, no_wait), |_, deadline| async move {
+        held.owner.wish(patience(limit, no_wait), |deadline| async move {
             let messages = pull.fetch(Batch { most, no_wait }, deadline).await?;
             Ok(Value::list(messages.into_iter().map(|message| received::stored(message, &client))))
         })
