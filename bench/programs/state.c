@@ -221,6 +221,8 @@ int main(int argc, char **argv) {
   if (tag_count > 0) fill_tagging(metadata + 2 + metadatas, tag_count);
   char *script = read_file(argv[optind]);
   double *walls = malloc(n * sizeof *walls), cpu = 0;
+  /* So that the memory for them is there before anything is measured. */
+  for (int i = 0; i < n; i++) walls[i] = -1;
   int warm = n / 10 > batch ? n / 10 : batch;
   for (int i = 0; i < warm; i++) {
     run(script);

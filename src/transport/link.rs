@@ -21,6 +21,7 @@ use async_nats::{Client, HeaderMap, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -33,6 +34,8 @@ const LAST_WORDS: Duration = Duration::from_millis(20);
 const VERDICT: Duration = Duration::from_millis(250);
 /// How many acknowledgements are taken up at a time.
 const MAX_TOGETHER: usize = 512;
+/// How long the number of a message can be.
+const MAX_DIGITS: usize = 20;
 /// What a mark has as its last token, where the acknowledgement of a message has a number.
 const MARK: &str = "mark";
 /// How long the answer to a mark without an echo takes at most, unless somebody else hears the mark.
@@ -77,6 +80,20 @@ pub enum Outcome {
     Never(Error),
     /// It is with the server, and a stream is to say that it has it: see [`Link::answers`], which has this number then.
     Awaited(u64),
+}
+
+/// What is known of the streams that take a message.
+#[derive(Clone, Copy)]
+struct Known {
+    is_taken: bool,
+    is_unknown: bool,
+}
+
+impl Known {
+    fn of(message: &Message, streams: &Streams) -> Known {
+        let is_unknown = |pattern| streams.is_unknown(pattern, &message.subject);
+        Known { is_taken: streams.take(&message.subject), is_unknown: message.pattern.as_ref().is_some_and(is_unknown) }
+    }
 }
 
 /// A connection that is up, or was.
@@ -208,22 +225,30 @@ impl Link {
         lock(&self.signals.denied).clear();
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut parcel = (self.ack != Ack::None && !carefully && batch.len() > 1).then(Parcel::default);
+        let mut last: Option<(&Message, Known)> = None;
         for message in batch {
             let unconfirmable = self.ack == Ack::None
                 || message.purpose == Purpose::Exchange
                 || self.signals.unconfirmable.load(Ordering::Relaxed);
-            let is_unknown = |pattern| streams.is_unknown(pattern, &message.subject);
+            // Many messages in a row go to one subject.
+            let alike = last.filter(|(last, _)| last.subject == message.subject && last.pattern == message.pattern);
+            let known = alike.map_or_else(|| Known::of(message, streams), |(_, known)| known);
+            last = Some((message, known));
             let named = self.named(message).is_some();
-            if !unconfirmable && !named && message.pattern.as_ref().is_some_and(is_unknown) {
+            if !unconfirmable && !named && known.is_unknown {
                 let text = format!("{}: JetStream does not say whether a stream takes it", message.subject);
                 outcomes.push(Outcome::Unsent(Error::new(Code::NotStored, text)));
                 continue;
             }
-            let taken = if named { !streams.is_silent } else { streams.take(&message.subject) };
+            let taken = if named { !streams.is_silent } else { known.is_taken };
             let (outcome, reply) = if !unconfirmable && taken {
                 self.serial = self.serial.wrapping_add(1);
                 self.awaited.insert(self.serial, message.subject.clone());
-                (Outcome::Awaited(self.serial), Some(format!("{}.{}", self.inbox, self.serial)))
+                let mut reply = String::with_capacity(self.inbox.len().saturating_add(1 + MAX_DIGITS));
+                reply.push_str(&self.inbox);
+                // Writing to a text does not fail.
+                let _ = write!(reply, ".{}", self.serial);
+                (Outcome::Awaited(self.serial), Some(reply))
             } else {
                 (Outcome::Delivered, message.reply.clone())
             };
