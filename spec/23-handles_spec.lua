@@ -275,8 +275,8 @@ describe("a subscription that is dropped", function()
     assert.equal(0, run.status, run.err)
     local sizes = {}
     for size in run.out:gmatch("%d+") do sizes[#sizes + 1] = tonumber(size) end
-    -- In KiB; what the first rounds have taken from the system is used again, but for a step now and then. 200 bytes of each
-    -- would be 30 MB.
+    -- In KiB; what the first rounds have taken from the system is used again, but for a step now and then. 200 bytes of
+    -- each would be 30 MB.
     assert.is_true(sizes[20] - sizes[5] < 30000, run.out)
     wait_until(function() return subscriptions() < 100 end, "no subscriptions")
   end)
