@@ -2,11 +2,14 @@
 
 import ssl
 import subprocess
+import time
 
 import pytest
 from harness import Broker, Consumer, wait_until
 from harness.cluster import FIND_MODULE
 from harness.load import each_once, keys_of, put_many
+from harness.operator import Operator
+from harness.question import ask
 
 
 @pytest.fixture
@@ -83,3 +86,44 @@ def test_wrong_certificates_and_logins_are_told_and_stop_nobody_else(cluster, s3
         tls_consumer.close()
         for one in brokers.values():
             one.end()
+
+
+def test_a_login_that_expires_is_told_before_and_after_and_stops_nobody_else(cluster, s3, broker, consumer, tmp_path):
+    operator = Operator(tmp_path)
+    strict = Broker(cluster.machine, "strict", config=operator.configuration).start()
+    subscriber = Consumer(strict, **operator.login().options)
+    file = cluster.machine.path("/nats/gateway.creds")
+    expires = int(time.time()) + 20
+    file.write_text(operator.login(expires).credentials)
+    lines = [FIND_MODULE, 'local nats = require("rgw_nats")']
+    for url, login in ((broker.url, ""), (strict.url, ', auth = { credentials_file = "/nats/gateway.creds" }')):
+        lines.append(f'assert(nats.notify(Request, {{ url = "{url}"{login} }}))')
+
+    def connections():
+        (found,) = ask(cluster, s3, "return nats.status().connections")
+        return {one["url"]: one for one in found}
+
+    try:
+        cluster.put_script("\n".join(lines))
+        put_many(cluster, 20, clients=2)
+        assert keys_of(subscriber.wait(20)) == keys_of(consumer.wait(20)) == each_once(20)
+        assert int(connections()[strict.url]["login_expires"]) == expires
+        wait_until(lambda: time.time() > expires and not strict.connections(), "the login to expire", timeout=40)
+        cluster.put_script("\n".join(lines))
+        put_many(cluster, 20, clients=2, prefix="later")
+        assert keys_of(consumer.wait(40)) == each_once(20) + each_once(20, "later")
+
+        def told():
+            return [line for line in cluster.journal().splitlines() if strict.url in line]
+
+        wait_until(lambda: any("authorization violation" in line.lower() for line in told()), "the refusal")
+        assert any("Authentication Expired" in line for line in told()), told()
+        found = connections()
+        assert (found[strict.url]["pending"], found[strict.url]["connected"]) == ("20", "false")
+        assert (found[broker.url]["pending"], found[broker.url]["last_error"]) == ("0", "")
+        # A new login in the file is taken up by itself, and what waits goes out.
+        file.write_text(operator.login().credentials)
+        assert keys_of(subscriber.wait(40)) == each_once(20) + each_once(20, "later")
+    finally:
+        subscriber.close()
+        strict.end()

@@ -1,60 +1,19 @@
 """What is on disk outlives the gateway: crashes, full disks, dead letters."""
 
 import contextlib
-import json
 import signal
-import subprocess
 import threading
 import time
 
-import pytest
 from harness import wait_until
-from harness.cluster import FIND_MODULE, script
+from harness.cluster import script, spooled
 from harness.load import Writers, each_once, keys_of, put_many
-
-
-@pytest.fixture
-def spool(cluster, request):
-    """A directory for the spool, of this test alone."""
-    directory = f"/ceph/spool-{request.node.name[:40]}"
-    cluster.machine.path(directory).mkdir()
-    return directory
-
-
-def options(directory, more="", sync="always"):
-    return f'spool = {{ directory = "{directory}", sync = "{sync}" }}{more}'
-
-
-def ask(cluster, s3, code):
-    """What a script of these lines returns, as the next request runs it."""
-    report = cluster.machine.path("/ceph/answer.json")
-    report.write_text("")
-    report.chmod(0o666)
-    cluster.put_script(f"""{FIND_MODULE}
-if Request.RGWOp ~= "list_bucket" then return end
-local nats = require("rgw_nats")
-local function show(value)
-  if type(value) ~= "table" then return ("%q"):format(tostring(value)):gsub("\\n", "n") end
-  local parts, list = {{}}, #value > 0
-  for key, one in pairs(value) do
-    parts[#parts + 1] = list and show(one) or ('"%s":%s'):format(key, show(one))
-  end
-  return (list and "[%s]" or "{{%s}}"):format(table.concat(parts, ","))
-end
-local function answer() {code} end
-local file = io.open("/ceph/answer.json", "w")
-file:write(show({{ answer() }}))
-file:close()
-""")
-    s3.list_objects(Bucket="bkt")
-    # The next request on the connection waits for the script.
-    s3.list_buckets()
-    return json.loads(report.read_text())
+from harness.question import ask
 
 
 def test_what_waits_when_a_gateway_is_killed_is_there_after_it(cluster, s3, broker, consumer, spool):
     consumer.make_stream("events", "s3.>")
-    cluster.put_script(script(broker.url, options(spool)))
+    cluster.put_script(script(broker.url, spooled(spool)))
     put_many(cluster, 20, clients=2, prefix="before")
     wait_until(lambda: consumer.stream_count("events") == 20, "20 events")
     broker.stop()
@@ -74,7 +33,7 @@ def test_what_waits_when_a_gateway_is_killed_is_there_after_it(cluster, s3, brok
 
 def test_what_was_answered_after_its_script_survives_each_kill(cluster, s3, broker, consumer, spool):
     consumer.make_stream("events", "s3.>")
-    cluster.put_script(script(broker.url, options(spool)))
+    cluster.put_script(script(broker.url, spooled(spool)))
     s3.put_object(Bucket="bkt", Key="source", Body=b"x")
     answered, lock = [], threading.Lock()
 
@@ -113,7 +72,7 @@ def test_what_was_answered_after_its_script_survives_each_kill(cluster, s3, brok
 def test_a_killed_gateway_owes_no_more_than_the_last_put_of_each_connection(cluster, s3, broker, consumer, spool):
     """A PUT is answered before its script runs; but the next request of its connection waits for that."""
     consumer.make_stream("events", "s3.>")
-    cluster.put_script(script(broker.url, options(spool)))
+    cluster.put_script(script(broker.url, spooled(spool)))
     rounds, clients, owed = 5, 4, []
 
     def load(own, answered, prefix):
@@ -153,7 +112,7 @@ def test_a_killed_gateway_owes_no_more_than_the_last_put_of_each_connection(clus
 
 def test_two_gateways_share_a_directory_and_one_delivers_what_the_other_leaves(cluster, s3, broker, consumer, spool):
     consumer.make_stream("events", "s3.>")
-    cluster.put_script(script(broker.url, options(spool)))
+    cluster.put_script(script(broker.url, spooled(spool)))
     other, port = cluster.further_gateway("other")
     with Writers(cluster, count=50) as one, Writers(cluster, count=50, port=port, prefix="o") as two:
         assert one.finish() + two.finish() == 400
@@ -174,53 +133,10 @@ def test_two_gateways_share_a_directory_and_one_delivers_what_the_other_leaves(c
     assert "the spool has adopted" in cluster.journal()
 
 
-def test_a_full_disk_is_said_and_harms_nobody_and_is_recovered_from(cluster, s3, broker, consumer, spool):
-    path = cluster.machine.path(spool)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", path], check=True)
-    try:
-        consumer.make_stream("events", "s3.>")
-        cluster.put_script(script(broker.url, options(spool)))
-        s3.put_object(Bucket="bkt", Key="first", Body=b"")
-        wait_until(lambda: consumer.stream_count("events") == 1, "the first event")
-        pid = cluster.gateway.pid
-        filler = path / "filler"
-        fill(filler)
-        broker.stop()
-        for number in range(3000):
-            s3.put_object(Bucket="bkt", Key=f"k{number % 10}", Body=b"", Metadata={"fill": "x" * 1500})
-            if "spool_io" in cluster.log()[-4000:]:
-                break
-        assert "spool_io" in cluster.log()[-4000:], "the disk never got full"
-        assert cluster.answers()
-        assert cluster.gateway.pid == pid
-        filler.unlink()
-        broker.start()
-        wait_until(lambda: is_kept(cluster, s3), "the spool to be open again", timeout=60, pause=0.5)
-        wait_until(lambda: "again" in keys_of(consumer.stream_events("events")), "an event again")
-    finally:
-        cluster.stop_gateway(signal.SIGKILL)
-        cluster.start_gateway()
-        subprocess.run(["umount", "-l", path], check=True)
-
-
-def fill(path):
-    """Writes into a file until the disk has no room."""
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 65536)
-
-
-def is_kept(cluster, s3):
-    before = len(cluster.log())
-    s3.put_object(Bucket="bkt", Key="again", Body=b"")
-    s3.list_buckets()
-    return "spool_io" not in cluster.log()[before:]
-
-
 def test_dead_letters_are_listed_replayed_under_a_new_id_and_purged(cluster, s3, broker, consumer, spool):
     consumer.make_stream("events", "s3.>", max_msg_size=2500)
-    configuration = f'{{ url = "{broker.url}", {options(spool)} }}'
-    cluster.put_script(script(broker.url, options(spool)))
+    configuration = f'{{ url = "{broker.url}", {spooled(spool)} }}'
+    cluster.put_script(script(broker.url, spooled(spool)))
     s3.put_object(Bucket="bkt", Key="large", Body=b"", Metadata={"a": "x" * 1900})
     s3.put_object(Bucket="bkt", Key="small", Body=b"")
     wait_until(lambda: consumer.stream_count("events") == 1, "the small one")

@@ -196,3 +196,8 @@ def script(url, extra=""):
     """The script of an administrator who put the module into a Lua directory."""
     options = f'url = "{url}"{", " + extra if extra else ""}'
     return f'{FIND_MODULE}local nats = require("rgw_nats")\nassert(nats.notify(Request, {{{options}}}))\n'
+
+
+def spooled(directory, more="", sync="always"):
+    """The options of a script with a spool."""
+    return f'spool = {{ directory = "{directory}", sync = "{sync}" }}{more}'
