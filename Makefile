@@ -70,12 +70,12 @@ spec: rock ## busted on the installed rock, with a real nats-server
 	scripts/run-specs.sh
 
 .PHONY: e2e
-e2e: rock ## end to end on one release (CEPH=…)
+e2e: build rock ## end to end on one release (CEPH=…)
 	venv=$$(e2e/setup.sh $(CEPH))
 	exec $$venv/bin/python -m pytest e2e --ignore=e2e/soak --release $(CEPH) $(ARGS)
 
 .PHONY: soak
-soak: rock ## the long forms of faults, and those of clusters of brokers
+soak: build rock ## the long forms of faults, and those of clusters of brokers
 	venv=$$(e2e/setup.sh $(CEPH))
 	exec $$venv/bin/python -m pytest e2e/faults e2e/soak --soak --release $(CEPH) $(ARGS)
 
@@ -83,8 +83,13 @@ soak: rock ## the long forms of faults, and those of clusters of brokers
 e2e-all: ## end to end on all three releases
 	for release in 16.2 18.2 20.2; do $(MAKE) --no-print-directory e2e CEPH=$$release; done
 
+.PHONY: guard
+guard: build ## the instructions of a request, against the bounds that bench/bounds.json records
+	venv=$$(bench/setup.sh)
+	exec $$venv/bin/python bench/guard.py $(ARGS)
+
 .PHONY: test
-test: lint unit host spec e2e ## all tests, end to end on one release
+test: lint unit host spec guard e2e ## all tests, end to end on one release
 
 # How long to fuzz, in seconds.
 FUZZ_SECONDS ?= 600
@@ -99,9 +104,19 @@ fuzz: ## any bytes as a configuration, FUZZ_SECONDS long (600)
 	  cargo fuzz run configuration fuzz/corpus/configuration fuzz/seeds/configuration -- \
 	  -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=4096
 
+# The groups of benchmarks to run, such as BENCH="cost publish"; all if there are none.
+BENCH ?=
+
 .PHONY: bench
-bench: ## all benchmarks; writes target/bench/report.json
-	@echo "make bench comes with the benchmarks (issue 6); there are none yet" >&2; exit 1
+bench: build ## all benchmarks; writes target/bench/report.json (BENCH="cost publish" for some; CEPH=…)
+	e2e/setup.sh $(CEPH) > /dev/null
+	venv=$$(bench/setup.sh rabbitmq)
+	exec $$venv/bin/python bench/run.py --release $(CEPH) $(ARGS) $(BENCH)
+
+.PHONY: bench-plots
+bench-plots: ## docs/bench/*.svg, from target/bench/report.json
+	venv=$$(e2e/setup.sh)
+	exec $$venv/bin/python bench/plot.py
 
 .PHONY: clean
 clean: ## what was built in this clone

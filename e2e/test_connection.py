@@ -187,3 +187,18 @@ def test_two_consumers_see_what_one_sees(cluster, s3, broker, consumer):
     put_many(cluster, 10, clients=1)
     assert keys_of(consumer.wait(10)) == keys_of(other.wait(10)) == each_once(10)
     other.close()
+
+
+def test_each_address_of_a_name_is_tried(cluster, s3, broker, consumer):
+    hosts = cluster.machine.path("/etc/hosts")
+    before = hosts.read_text() if hosts.exists() else ""
+    # Nobody listens at the first two.
+    addresses = ("::1", "127.0.0.77", broker.host)
+    try:
+        hosts.write_text(before + "".join(f"{address} broker.example\n" for address in addresses))
+        assert set(cluster.machine.run("getent", "ahosts", "broker.example").split()) >= set(addresses)
+        cluster.put_script(script(f"nats://broker.example:{broker.port}"))
+        put_many(cluster, 3, clients=1)
+        assert keys_of(consumer.wait(3)) == each_once(3)
+    finally:
+        hosts.write_text(before)

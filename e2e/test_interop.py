@@ -218,7 +218,7 @@ def test_consumers(lua, peer):
     assert (message["sequence"], message["delivered"], message["pending"]) == (1, 1, 3)
     # Lua: done, again, never; nats-py gets the second one for the second time, and the fourth.
     assert lua("return first:ack_sync(10000)") is True
-    lua("assert(assert(workers:next(10000)):nak()); assert(assert(workers:next(10000)):term())")
+    lua("local two, three = assert(workers:next(10000)), assert(workers:next(10000)); two:nak(); three:term()")
     lua("assert(connection:flush(10000))")
     subscription = peer(peer.js.pull_subscribe_bind("workers", "jobs"))
     batch = []

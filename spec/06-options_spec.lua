@@ -1,4 +1,5 @@
 -- The effect of each option of connect(). What has an upper or lower bound is in 07-docs_spec.lua.
+local Reference = require("reference")
 local helpers = require("helpers")
 local nats = require("rgw_nats")
 local socket = require("socket")
@@ -320,5 +321,26 @@ describe("the option", function()
       assert.is_true(run.seconds < 30)
       assert.equal(5000, #subscriber:messages("5000"))
     end)
+  end)
+end)
+
+describe("docs/configuration.md", function()
+  it("has no option of a connection that no spec gives a value", function()
+    local page, text = Reference.new("docs/configuration.md"), ""
+    local listed = io.popen("ls spec/*_spec.lua")
+    for path in listed:lines() do
+      -- These two have all names in any case.
+      if not path:find("/07") and not path:find("/11") then text = text .. helpers.read(path) end
+    end
+    listed:close()
+    for _, place in ipairs({
+      { "Endpoint", "option" }, { "auth", "key" }, { "tls", "key" }, { "ensure_stream", "key" }, { "spool", "key" },
+    }) do
+      for name in pairs(Reference.rows(page:section(place[1], "##"), place[2])) do
+        if not name:find("…", 1, true) then
+          assert.is_truthy(text:find("[{%s]" .. name .. "_?%l* = "), place[1] .. ": " .. name)
+        end
+      end
+    end
   end)
 end)

@@ -1,6 +1,7 @@
 -- When a message is delivered, what becomes of one that is not, and what a full queue does. With a real nats-server.
 local helpers = require("helpers")
 local nats = require("rgw_nats")
+local socket = require("socket")
 local wait_until = helpers.wait_until
 
 local REQUEST = {
@@ -81,6 +82,24 @@ describe("a message", function()
     assert.equal(1, made.state.messages)
     assert.same({ "s3.>", "memory", "new", 300e9 },
       { made.config.subjects[1], made.config.storage, made.config.discard, made.config.duplicate_window })
+  end)
+
+  it("goes to one that is made with each key of ensure_stream", function()
+    local server = helpers.server('jetstream { store_dir: "DIRECTORY" }')
+    local configuration = {
+      url = server:url(), name = helpers.name(), stream = "made",
+      ensure_stream = {
+        subjects = { "s3.>", "other.*" }, max_age = 3600, max_bytes = 1000000, discard = "old", replicas = 1,
+        duplicate_window = 60, storage = "file",
+      },
+    }
+    notify(configuration)
+    counts(configuration, "delivered", 1)
+    local config = server:api("STREAM.INFO.made").config
+    assert.same({ "s3.>", "other.*" }, { config.subjects[1], config.subjects[2] })
+    assert.same({ 3600e9, 1000000, "old", 1, 60e9, "file" }, {
+      config.max_age, config.max_bytes, config.discard, config.num_replicas, config.duplicate_window, config.storage,
+    })
   end)
 
   it("waits for a stream that JetStream does not make, and warns of that", function()
@@ -242,6 +261,42 @@ describe("spool", function()
     notify(small)
     notify(small)
     wait_until(function() return select(3, nats.notify(REQUEST, small)) == "spool_full" end, "a full spool")
+    local connection = assert(nats.connect(stream:url(), {
+      exit_timeout_ms = 0, spool = { directory = stream.directory .. "/bytes", max_bytes = 1048576, sync = "none" },
+    }))
+    local count = 0
+    wait_until(function()
+      local ok, message, code = connection:publish("s3.a", ("x"):rep(100000))
+      if ok then count = count + 1 else assert.equal("spool_full", code, message) end
+      return not ok
+    end, "its bytes")
+    assert.is_true(count >= 8 and count <= 10, count)
+  end)
+
+  it("has a request wait for the disk by sync and group_ms, and for commit_timeout_ms at most", function()
+    local stream = helpers.stream("s3.>")
+    -- How long the second of two requests takes, as the first one opens the spool.
+    local function took(spool)
+      spool.directory = helpers.directory()
+      local configuration = { url = stream:url(), name = helpers.name(), spool = spool }
+      nats.notify(REQUEST, configuration)
+      nats.sleep(1100)
+      local start = socket.gettime()
+      local results = table.pack(nats.notify(REQUEST, configuration))
+      return (socket.gettime() - start) * 1000, table.unpack(results, 1, results.n)
+    end
+    local waited = took({ sync = "group", group_ms = 400 })
+    assert.is_true(waited >= 390 and waited < 800, waited)
+    for _, spool in ipairs({
+      { sync = "group", group_ms = 1 }, { sync = "always", group_ms = 400 }, { sync = "none", group_ms = 400 },
+    }) do
+      waited = took(spool)
+      assert.is_true(waited < 200, spool.sync .. " " .. waited)
+    end
+    local result, message, code
+    waited, result, message, code = took({ sync = "group", group_ms = 1000, commit_timeout_ms = 50 })
+    helpers.fails("spool_io", result, message, code)
+    assert.is_true(waited >= 50 and waited < 400, waited)
   end)
 end)
 

@@ -340,6 +340,36 @@ describe("a call that waits", function()
   end)
 end)
 
+describe("the library", function()
+  it("takes no more memory than its page says, as Ceph 20.2 gives a script little", function()
+    local server = helpers.server()
+    local run = helpers.run([[
+      local function used()
+        collectgarbage()
+        collectgarbage()
+        return collectgarbage("count")
+      end
+      local before = used()
+      local nats, async = require("rgw_nats"), require("rgw_nats.async")
+      io.write(used() - before, "\n")
+      local connection = assert(nats.connect(arg[1]))
+      local held = assert(connection:subscribe("silent.*"))
+      assert(connection:flush(5000))
+      local start, tasks = used(), {}
+      for n = 1, 15 do tasks[n] = function() return connection:request("silent." .. n, "", { timeout_ms = 300 }) end end
+      tasks[16] = function()
+        async.sleep(100)
+        io.write((used() - start) / 16, held and "" or "x")
+      end
+      async.gather(tasks)
+    ]], { server:url() })
+    local library, task = run.out:match("^(%S+)\n(%S+)$")
+    assert.is_true(tonumber(library) < 48, run.out .. run.err)
+    assert.is_true(tonumber(task) < 3, run.out)
+    helpers.stop()
+  end)
+end)
+
 describe("on_ready() and poll()", function()
   it("call a function with what a future has come to", function()
     local connection = assert(nats.connect("127.0.0.1:" .. helpers.port()))

@@ -18,6 +18,10 @@ local kinds = {
     local server = helpers.server()
     return server:url(), {}, server
   end,
+  ["IPv6"] = function()
+    local server = helpers.server('host: "::"')
+    return "nats://[::1]:" .. server.port, {}, server
+  end,
   TLS = function()
     local server = helpers.server(tls(issued))
     return "tls://127.0.0.1:" .. server.port, { tls = { ca_file = authority.certificate } }, server

@@ -7,6 +7,7 @@ mod configurations;
 mod file;
 mod runtime;
 mod slot;
+mod zone_groups;
 
 use crate::config::Endpoint;
 use crate::delivery::{Backlog, Connection, Receipt, Which, courier};
@@ -26,6 +27,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use zone_groups::ZoneGroups;
 
 /// How many endpoints can be open at a time.
 const MAX_CONNECTIONS: usize = 64;
@@ -58,6 +60,7 @@ struct Process {
     runtime: Runtime,
     connections: Mutex<HashMap<Endpoint, Arc<Connection>>>,
     configurations: Configurations,
+    zone_groups: ZoneGroups,
     ending: AtomicBool,
 }
 
@@ -117,6 +120,7 @@ fn start() -> Result<&'static Process, Error> {
         runtime,
         connections: Mutex::default(),
         configurations: Configurations::new(),
+        zone_groups: ZoneGroups::default(),
         ending: AtomicBool::new(false),
     };
     let process: &'static Process = Box::leak(Box::new(process));
@@ -196,7 +200,8 @@ pub fn connection(endpoint: &Endpoint) -> Result<Arc<Connection>, Error> {
     Ok(connection)
 }
 
-/// Runs work on the runtime's thread and promises its result within `limit`. Does not block.
+/// Runs work on the runtime's thread and promises its result within `limit`; it goes on when nobody holds on to the promise.
+/// Does not block.
 ///
 /// # Errors
 /// `no_resources`; `closed` (the process is ending).
@@ -204,18 +209,56 @@ pub fn promise(
     limit: Duration,
     work: impl Future<Output = Result<Value, Error>> + Send + 'static,
 ) -> Result<Arc<Promise>, Error> {
-    let process = process()?;
-    if process.ending.load(Ordering::Acquire) {
-        return Err(Error::new(Code::Closed, "the process is ending"));
-    }
+    let process = unless_ending()?;
     let promise = Arc::new(Promise::new(limit));
     let own = promise.clone();
     let stop = process.runtime.spawn(async move {
         let result = work.await;
         own.end(result);
     });
-    promise.on_cancel(move || stop.abort());
+    promise.on_cancel(stopping(stop));
     Ok(promise)
+}
+
+/// As [`promise`], of what is for nobody else than who holds on to the promise, such as a wait: it ends when nobody does, and
+/// lets go of what it waits at.
+///
+/// # Errors
+/// `no_resources`; `closed` (the process is ending).
+pub fn wish(
+    limit: Duration,
+    work: impl Future<Output = Result<Value, Error>> + Send + 'static,
+) -> Result<Arc<Promise>, Error> {
+    let process = unless_ending()?;
+    let promise = Arc::new(Promise::new(limit));
+    let own = Arc::downgrade(&promise);
+    let stop = process.runtime.spawn(async move {
+        let result = work.await;
+        if let Some(own) = own.upgrade() {
+            own.end(result);
+        }
+    });
+    promise.on_cancel(stopping(stop));
+    Ok(promise)
+}
+
+/// The process, unless it is ending.
+fn unless_ending() -> Result<&'static Process, Error> {
+    let process = process()?;
+    if process.ending.load(Ordering::Acquire) {
+        return Err(Error::new(Code::Closed, "the process is ending"));
+    }
+    Ok(process)
+}
+
+/// What stops a task; in a forked process nothing, as the task is the parent's, and so are its locks.
+fn stopping(task: tokio::task::AbortHandle) -> impl FnOnce() + Send + 'static {
+    let own = generation();
+    move || {
+        if generation() == own {
+            task.abort();
+        }
+    }
 }
 
 /// Runs work on the runtime's thread.
@@ -353,6 +396,18 @@ pub fn older_than(age_ms: u64) -> Which {
 /// Whether the configuration file of a path asks for the events of an operation, or could.
 pub fn is_wanted(path: &str, operation: &Operation) -> bool {
     running().is_none_or(|process| process.configurations.is_wanted(path, operation))
+}
+
+/// Sets the zone group of a request by those before it, if one of them was of the same bucket and instance of the gateway.
+pub fn zone_group(request: &mut Request) -> bool {
+    running().is_some_and(|process| process.zone_groups.set(request))
+}
+
+/// Notes the zone group of a request.
+pub fn learn_zone_group(request: &Request) {
+    if let Some(process) = running() {
+        process.zone_groups.learn(request);
+    }
 }
 
 /// Publishes what the rules of a configuration make of requests: the events of all rules, whatever becomes of each. Gives

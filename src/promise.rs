@@ -125,6 +125,13 @@ impl Promise {
     }
 }
 
+impl Drop for Promise {
+    /// Nobody can ask for its result any more, and a poller must not wait for it.
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
 /// How many futures one poller may watch at a time.
 const MAX_WATCHED: usize = 1 << 20;
 
@@ -223,6 +230,18 @@ mod tests {
         promise.on_cancel(move || *other.lock().unwrap() = true);
         assert!(promise.cancel() && *stopped.lock().unwrap());
         assert_eq!(promise.conclude().unwrap_err().code(), Code::Cancelled);
+    }
+
+    #[test]
+    fn one_that_nobody_holds_stops_what_it_stands_for_and_tells_its_poller() {
+        let (promise, poller) = (Promise::new(Duration::from_secs(60)), Arc::new(Poller::default()));
+        let stopped = Arc::new(Mutex::new(false));
+        let other = stopped.clone();
+        promise.on_cancel(move || *other.lock().unwrap() = true);
+        poller.add(&promise, 7).unwrap();
+        drop(promise);
+        assert!(*stopped.lock().unwrap());
+        assert_eq!(poller.wait(9, Duration::from_secs(60)), [7]);
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod context;
 mod jetstream;
 mod link;
 mod login;
+mod options;
+mod parcel;
 mod preflight;
 mod pull;
 mod received;

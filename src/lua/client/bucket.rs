@@ -369,7 +369,7 @@ impl HeldWatch {
         held.owner.owner.client.connection()?;
         let limit = arguments::limit(limit, arguments::WAIT)?;
         let (watch, bucket) = (held.watch.clone(), held.owner.bucket.clone());
-        held.owner.owner.promise(limit, |_, deadline| async move { Ok(entry(watch.next(deadline).await?, &bucket)) })
+        held.owner.owner.wish(limit, |deadline| async move { Ok(entry(watch.next(deadline).await?, &bucket)) })
     }
 }
 

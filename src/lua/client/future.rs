@@ -49,7 +49,7 @@ impl Function for Wait {
             return promise.result().unwrap_or_else(|| Err(late()));
         }
         // Another one, so that the wait can end before it.
-        let waiting = process::promise(limit, async move {
+        let waiting = process::wish(limit, async move {
             let deadline = Instant::now() + limit;
             promise.ended(deadline).await.unwrap_or_else(|| Err(late()))
         })?;
@@ -168,7 +168,7 @@ impl Function for Sleep {
 
     fn work(call: &mut Call) -> Result<Value, Error> {
         let limit = arguments::limit(call.argument(1), 0)?;
-        let promise = process::promise(limit, async move {
+        let promise = process::wish(limit, async move {
             tokio::time::sleep(limit).await;
             Ok(Value::Boolean(true))
         })?;

@@ -89,6 +89,15 @@ impl HeldJetStream {
         Ok(Value::Handle(process::promise(limit, work)?))
     }
 
+    /// As [`promise`](HeldJetStream::promise), of what is for nobody else than who holds on to it.
+    pub fn wish<F: Future<Output = Result<Value, Error>> + Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce(Instant) -> F,
+    ) -> Result<Value, Error> {
+        Ok(Value::Handle(process::wish(limit, work(Instant::now() + limit))?))
+    }
+
     /// Promises the answer of the API, or what is made of it.
     pub fn ask(
         &self,

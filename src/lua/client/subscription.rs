@@ -67,7 +67,7 @@ impl Held {
             return Err(Error::new(Code::Timeout, format!("{}: no message is here", self.subscription.subject())));
         }
         let deadline = Instant::now() + limit;
-        let promise = process::promise(limit, async move {
+        let promise = process::wish(limit, async move {
             let message = self.subscription.next(deadline).await?;
             Ok(received::value(message, &self.client))
         })?;

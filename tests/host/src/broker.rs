@@ -49,6 +49,7 @@ impl ClosedPort {
 pub struct Broker {
     server: Child,
     port: u16,
+    monitor: u16,
     /// Where its streams are, if it has any.
     store: Option<PathBuf>,
 }
@@ -96,15 +97,17 @@ impl Broker {
         } else {
             "nats-server"
         };
+        let free = TcpListener::bind(local(0)).and_then(|listener| listener.local_addr());
+        let monitor = free.expect("a free port").port();
         let server = Command::new(program)
-            .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-m", &monitor.to_string()])
             .args(store.iter().flat_map(|store| ["-js".as_ref(), "-sd".as_ref(), store.as_os_str()]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));
-        let mut broker = Broker { server, port, store };
+        let mut broker = Broker { server, port, monitor, store };
         let deadline = Instant::now() + START;
         while Instant::now() < deadline {
             if !matches!(broker.server.try_wait(), Ok(None)) {
@@ -121,6 +124,20 @@ impl Broker {
     /// The port on which it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How many subscriptions it has, as its monitoring tells.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn subscriptions(&self) -> u64 {
+        let mut stream = TcpStream::connect(local(self.monitor)).expect("its monitoring");
+        stream.set_read_timeout(Some(START)).expect("a time limit");
+        stream.write_all(b"GET /subsz HTTP/1.0\r\n\r\n").expect("a question");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        let number = text.split("\"num_subscriptions\":").nth(1).and_then(|rest| rest.split(',').next());
+        number.and_then(|number| number.trim().parse().ok()).unwrap_or_else(|| panic!("no number in {text}"))
     }
 }
 

@@ -8,6 +8,7 @@ mod kinds;
 mod memory;
 mod refusal;
 mod states;
+mod subscriptions;
 
 use host::State;
 
@@ -16,6 +17,7 @@ pub fn play(arguments: &[&str]) {
     match *arguments {
         ["states"] => states::many(),
         ["unload"] => states::unload(),
+        ["subscriptions"] => subscriptions::dropped(),
         ["fork"] => fork::anew(),
         ["fork-delivery"] => fork::delivery(),
         ["fork-hammer"] => fork::hammer(),

@@ -13,3 +13,8 @@ fn a_hundred_thousand_states_leave_nothing_behind() {
 fn the_library_outlives_the_states_that_load_it() {
     host::play(HOST, &["unload"], Duration::from_secs(30)).must_be_well();
 }
+
+#[test]
+fn subscriptions_end_with_their_states() {
+    host::play(HOST, &["subscriptions"], Duration::from_secs(240)).must_be_well();
+}

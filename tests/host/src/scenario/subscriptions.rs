@@ -1,0 +1,62 @@
+//! What scripts subscribed to, and left to be closed with their states.
+
+use super::{connected, on_threads};
+use host::Broker;
+use host::process::resident;
+use std::time::{Duration, Instant};
+
+/// How many subscriptions each round opens.
+const SUBSCRIPTIONS: usize = 10_000;
+/// How many each state has.
+const EACH: usize = 10;
+/// The most that memory may grow by over the rounds that are measured.
+const GROWTH: usize = 4 << 20;
+/// How long the server may take to hear of all ends.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Rounds of 10,000 subscriptions on 4 threads, with requests in the air and messages that nobody takes.
+pub fn dropped() {
+    let broker = Broker::start();
+    let first = connected(broker.port(), "");
+    first
+        .must_run("silent = assert(nc:subscribe('silent')) assert(nc:request_async('silent')) assert(nc:flush(10000))");
+    let before = broker.subscriptions();
+    assert!(before < 100, "{before} subscriptions to begin with, the system account's among them");
+    let script = format!(
+        "for n = 1, {EACH} do
+           local own = assert(nc:subscribe('dropped.' .. n))
+           assert(own:status().open)
+         end
+         -- Held by globals, so that only the end of the state ends them.
+         for n = 1, {EACH} do _G['kept' .. n] = assert(nc:subscribe('kept.' .. n, {{ capacity = 10 }})) end
+         waiting = assert(nc:request_async('silent', 'x', {{ timeout_ms = 60000 }}))
+         poller = assert(nats.poller())
+         assert(poller:add(waiting, 1))
+         routine = coroutine.create(function() nats.yielding(true) kept1:next(60000) end)
+         assert(coroutine.resume(routine))
+         for n = 1, 3 do assert(nc:publish('kept.' .. n, 'nobody takes this')) end"
+    );
+    println!("{before} {}", resident() >> 10);
+    let rounds: Vec<usize> = (0..8)
+        .map(|_| {
+            on_threads(4, |_| {
+                for _ in 0..SUBSCRIPTIONS / EACH / 4 {
+                    connected(broker.port(), "").must_run(&script);
+                }
+            });
+            let deadline = Instant::now() + PATIENCE;
+            while broker.subscriptions() != before {
+                assert!(Instant::now() < deadline, "{} subscriptions, not {before}", broker.subscriptions());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            // What lies in the last one that is held is no leak.
+            first.must_run("silent:unsubscribe() silent = assert(nc:subscribe('silent')) assert(nc:flush(10000))");
+            resident()
+        })
+        .collect();
+    println!("{:?} KiB after each round", rounds.iter().map(|size| size >> 10).collect::<Vec<_>>());
+    let (early, late) = (rounds[3], rounds[7]);
+    assert!(late < early + GROWTH, "memory grows by {} KiB", late.saturating_sub(early) >> 10);
+    let pending = first.must_run("assert(nc:flush(10000)) return tostring(nc:status().pending)");
+    assert_eq!(pending, "0", "nothing waits, and the connection is as good as ever");
+}
