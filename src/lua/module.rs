@@ -62,9 +62,9 @@ unsafe extern "C-unwind" fn enter_or_raise<F: Function>(state: *mut lua_State) -
         let results = boundary::enter::<F>(state);
         if results == 3 {
             let mut length = 0;
+            // Where there was no memory for the code either, it is nil.
             let code = ffi::lua_tolstring(state, -1, &raw mut length);
-            if !code.is_null()
-                && std::slice::from_raw_parts(code.cast::<u8>(), length) == Code::Memory.name().as_bytes()
+            if code.is_null() || std::slice::from_raw_parts(code.cast::<u8>(), length) == Code::Memory.name().as_bytes()
             {
                 ffi::luaL_error(state, c"rgw_nats: not enough memory".as_ptr());
             }
