@@ -40,7 +40,7 @@ demo: rock ## the main job on a real gateway (CEPH=16.2, 18.2 or 20.2)
 	exec $$venv/bin/python e2e/demo.py --release $(CEPH)
 
 .PHONY: lint
-lint: ## formats, lints, layers, rockspecs
+lint: ## formats, lints, layers, rockspecs, the tests of the guarantees
 	venv=$$(e2e/setup.sh)
 	cargo fmt --all --check
 	for lua in lua53 lua54; do cargo clippy --quiet --locked --all-targets --features $$lua -- -D warnings; done
@@ -49,6 +49,7 @@ lint: ## formats, lints, layers, rockspecs
 	$$venv/bin/ruff check --quiet .
 	$$venv/bin/ruff format --quiet --check .
 	$$venv/bin/python scripts/lint_layers.py
+	$$venv/bin/python scripts/lint_delivery.py
 	$$venv/bin/python scripts/events_table.py --check
 	scripts/rockspec.sh --check
 

@@ -107,7 +107,7 @@ def test_a_login_that_expires_is_told_before_and_after_and_stops_nobody_else(clu
         cluster.put_script("\n".join(lines))
         put_many(cluster, 20, clients=2)
         assert keys_of(subscriber.wait(20)) == keys_of(consumer.wait(20)) == each_once(20)
-        assert int(connections()[strict.url]["login_expires"]) == expires
+        assert int(connections()[strict.url]["login_expires_ms"]) == expires * 1000
         wait_until(lambda: time.time() > expires and not strict.connections(), "the login to expire", timeout=40)
         cluster.put_script("\n".join(lines))
         put_many(cluster, 20, clients=2, prefix="later")

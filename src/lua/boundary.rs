@@ -111,6 +111,11 @@ impl Entry {
         Entry { name: F::NAME, function: enter::<F> }
     }
 
+    /// The entry of a function by something around its [`enter`].
+    pub const fn around<F: Function>(function: ffi::lua_CFunction) -> Entry {
+        Entry { name: F::NAME, function }
+    }
+
     /// Its name in Lua.
     pub const fn name(&self) -> &'static CStr {
         self.name

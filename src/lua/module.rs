@@ -6,7 +6,7 @@ use super::client::{Connect, NewPoller, Sleep, Yielding};
 use super::dead::{DeadLetters, Purge, Replay};
 use super::json::{Array, Decode, Encode};
 use super::notify::Notify;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::process;
 use crate::value::Value;
 use mlua::ffi::{self, lua_State};
@@ -32,7 +32,8 @@ const OTHERS: [Entry; 12] = [
 ];
 
 /// What Lua asks for the rest by.
-const METAMETHODS: [Entry; 2] = [Entry::of::<Index>(), Entry::of::<Pairs>()];
+const METAMETHODS: [Entry; 2] =
+    [Entry::around::<Index>(enter_or_raise::<Index>), Entry::around::<Pairs>(enter_or_raise::<Pairs>)];
 
 const NULL: &CStr = c"null";
 const VERSION: &CStr = c"_VERSION";
@@ -43,13 +44,30 @@ const VERSION: &CStr = c"_VERSION";
 /// For Lua to call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn luaopen_rgw_nats(state: *mut lua_State) -> c_int {
-    // SAFETY: Lua calls this as it calls any C function. Nothing on this frame needs dropping when Lua jumps over it.
+    // SAFETY: Lua calls this as it calls any C function.
     unsafe {
-        let results = boundary::enter::<Open>(state);
+        // `require` would take a nil for a success and return true.
+        enter_or_raise::<Open>(state)
+    }
+}
+
+/// As [`boundary::enter`]; but raises where Lua has no memory, as the nil would be taken for a value: this module alone does,
+/// of all that Lua can call, and a string, as Lua itself does.
+///
+/// # Safety
+/// For Lua to call.
+unsafe extern "C-unwind" fn enter_or_raise<F: Function>(state: *mut lua_State) -> c_int {
+    // SAFETY: as for enter. Nothing on this frame needs dropping when Lua jumps over it.
+    unsafe {
+        let results = boundary::enter::<F>(state);
         if results == 3 {
-            // No memory for the module. `require` would take the nil for a success and return true; so this alone, of all that
-            // Lua can call, raises: a string, as Lua itself does when its memory ends.
-            ffi::luaL_error(state, c"rgw_nats: not enough memory".as_ptr());
+            let mut length = 0;
+            // Where there was no memory for the code either, it is nil.
+            let code = ffi::lua_tolstring(state, -1, &raw mut length);
+            if code.is_null() || std::slice::from_raw_parts(code.cast::<u8>(), length) == Code::Memory.name().as_bytes()
+            {
+                ffi::luaL_error(state, c"rgw_nats: not enough memory".as_ptr());
+            }
         }
         results
     }
