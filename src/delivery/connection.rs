@@ -2,7 +2,6 @@
 
 mod accept;
 mod letters;
-mod pace;
 mod report;
 
 use super::backlog::{Backlog, News};
@@ -12,7 +11,6 @@ use crate::error::{Code, Error};
 use crate::message::Purpose;
 use crate::transport::{Observer, Outcome, Session};
 use letters::Letters;
-use pace::Pace;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -52,7 +50,6 @@ pub struct Connection {
     /// Rung when messages have left the queue.
     room: Condvar,
     ready: Notify,
-    pace: Pace,
     empty: Notify,
     /// Rung when something has become of messages.
     settled: Notify,
@@ -107,7 +104,6 @@ impl Connection {
             queue: Mutex::default(),
             room: Condvar::new(),
             ready: Notify::new(),
-            pace: Pace::default(),
             empty: Notify::new(),
             settled: Notify::new(),
             session: Arc::default(),
@@ -163,18 +159,12 @@ impl Connection {
     /// The messages that go next, as soon as there are any.
     pub(super) async fn take(&self, limit: usize) -> Vec<Entry> {
         loop {
-            let waiting = lock(&self.queue).ready();
-            // A request that waits for its delivery is in a hurry.
-            if self.endpoint.wait_ms == 0 && Pace::suits(waiting, self.endpoint.max_pending) {
-                self.pace.wait().await;
-            }
             let now = Instant::now();
             let (batch, due) = {
                 let mut queue = lock(&self.queue);
                 (queue.take(limit, now), queue.due())
             };
             if !batch.is_empty() {
-                self.pace.taken(now);
                 return batch;
             }
             if self.load().await {
@@ -343,7 +333,6 @@ impl Connection {
     /// Refuses all further messages.
     pub fn close(&self) {
         lock(&self.queue).close();
-        self.pace.hurry();
     }
 
     /// How many messages wait or are in flight. Those on disk may be in memory as well.
@@ -391,7 +380,6 @@ impl Connection {
             return self.drained().await;
         }
         let before = lock(&self.queue).so_far();
-        self.pace.hurry();
         loop {
             let settled = self.settled.notified();
             tokio::pin!(settled);
@@ -406,7 +394,6 @@ impl Connection {
 
     /// Waits until no message waits or is in flight.
     pub async fn drained(&self) {
-        self.pace.hurry();
         loop {
             let empty = self.empty.notified();
             tokio::pin!(empty);

@@ -272,11 +272,6 @@ impl Queue {
         (self.pending, self.bytes)
     }
 
-    /// How many messages could go next, about.
-    pub fn ready(&self) -> usize {
-        self.ready.len()
-    }
-
     /// Refuses all further messages.
     pub fn close(&mut self) {
         self.closed = true;

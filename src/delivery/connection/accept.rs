@@ -31,8 +31,6 @@ impl Connection {
         let deadline = entry.accepted + Connection::patience_for(&self.endpoint);
         match self.push(entry, deadline) {
             Ok(first) => {
-                // A script that publishes by itself may be about to wait for what comes of it.
-                self.pace.hurry();
                 if first {
                     self.ready.notify_one();
                 }
