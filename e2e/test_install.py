@@ -180,8 +180,8 @@ def test_a_reload_of_packages_under_load_loses_no_event(cluster, machine, releas
         maps = Path(f"/proc/{cluster.gateway.pid}/maps").read_text()
         copies = set(re.findall(r"(/\S*/rgw_nats\.so)", maps))
         assert len(copies) == 4, copies
-        # The former copies have let their connections go.
-        wait_until(lambda: len(broker.connections()) == 1, "the former copies to sleep", timeout=60)
+        # Those that have nothing to do have let their connections go.
+        wait_until(lambda: len(broker.connections()) <= 1, "the former copies to sleep", timeout=60)
     finally:
         consumer.close()
 
