@@ -11,7 +11,7 @@ files["e2e"] = { read_globals = { "Request", "RGW", "RGWDebugLog", "RGW_ABORT_RE
 files["e2e/probes.lua"] = { globals = { "Request", "RGW" }, ignore = { "512" } }
 -- What the host gives to its scripts.
 files["tests/host"] = {
-  read_globals = { "PORT", "WAY", "Request", "judge", "light_userdata" },
+  read_globals = { "PORT", "STREAMS", "WAY", "Request", "judge", "light_userdata" },
   globals = { "AT_CLOSE" },
 }
 files["**/*.rockspec"] = { std = "+rockspec" }

@@ -40,7 +40,7 @@ demo: rock ## the main job on a real gateway (CEPH=16.2, 18.2 or 20.2)
 	exec $$venv/bin/python e2e/demo.py --release $(CEPH)
 
 .PHONY: lint
-lint: ## formats, lints, layers, rockspecs
+lint: ## formats, lints, layers, rockspecs, the tests of the guarantees
 	venv=$$(e2e/setup.sh)
 	cargo fmt --all --check
 	for lua in lua53 lua54; do cargo clippy --quiet --locked --all-targets --features $$lua -- -D warnings; done
@@ -49,6 +49,7 @@ lint: ## formats, lints, layers, rockspecs
 	$$venv/bin/ruff check --quiet .
 	$$venv/bin/ruff format --quiet --check .
 	$$venv/bin/python scripts/lint_layers.py
+	$$venv/bin/python scripts/lint_delivery.py
 	$$venv/bin/python scripts/events_table.py --check
 	scripts/rockspec.sh --check
 
@@ -82,8 +83,13 @@ soak: build rock ## the long forms of faults, and those of clusters of brokers
 e2e-all: ## end to end on all three releases
 	for release in 16.2 18.2 20.2; do $(MAKE) --no-print-directory e2e CEPH=$$release; done
 
+.PHONY: guard
+guard: build ## the instructions of a request, against the bounds that bench/bounds.json records
+	venv=$$(bench/setup.sh)
+	exec $$venv/bin/python bench/guard.py $(ARGS)
+
 .PHONY: test
-test: lint unit host spec e2e ## all tests, end to end on one release
+test: lint unit host spec guard e2e ## all tests, end to end on one release
 
 # How long to fuzz, in seconds.
 FUZZ_SECONDS ?= 600
@@ -98,9 +104,19 @@ fuzz: ## any bytes as a configuration, FUZZ_SECONDS long (600)
 	  cargo fuzz run configuration fuzz/corpus/configuration fuzz/seeds/configuration -- \
 	  -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=4096
 
+# The groups of benchmarks to run, such as BENCH="cost publish"; all if there are none.
+BENCH ?=
+
 .PHONY: bench
-bench: ## all benchmarks; writes target/bench/report.json
-	@echo "make bench comes with the benchmarks (issue 6); there are none yet" >&2; exit 1
+bench: build ## all benchmarks; writes target/bench/report.json (BENCH="cost publish" for some; CEPH=…)
+	e2e/setup.sh $(CEPH) > /dev/null
+	venv=$$(bench/setup.sh rabbitmq)
+	exec $$venv/bin/python bench/run.py --release $(CEPH) $(ARGS) $(BENCH)
+
+.PHONY: bench-plots
+bench-plots: ## docs/bench/*.svg, from target/bench/report.json
+	venv=$$(e2e/setup.sh)
+	exec $$venv/bin/python bench/plot.py
 
 .PHONY: clean
 clean: ## what was built in this clone

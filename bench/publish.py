@@ -1,10 +1,11 @@
-"""Publishes from one Lua state, against nats.c: until the server has said that it has all."""
+"""Publishes from one Lua state, against nats.c: until the server has said that it has all. And many requests beside one
+another, against one after the other."""
 
 import asyncio
 import subprocess
 
 import nats
-from report import Row, in_turn
+from report import PROJECT, Row, in_turn
 from state import PROGRAMS, Workshop
 
 SIZES = {128: 400_000, 512: 400_000, 4096: 100_000}
@@ -27,6 +28,45 @@ local status = nats:status()
 assert(status.delivered == {count} + 1 and status.redelivered == 0)
 print(socket.gettime() - start)
 """
+#: As many acknowledgements outstanding as the program with nats.c has.
+ASYNC = """
+package.cpath = "{directory}/?.so;" .. package.cpath
+local socket = require("socket")
+local rgw_nats = require("rgw_nats")
+local js = assert(assert(rgw_nats.connect("{url}", {{ name = "bench" }})):jetstream())
+local payload = ("x"):rep({size})
+while not js:publish("{subject}", payload) do socket.sleep(0.001) end
+local futures, first = {{}}, 1
+local start = socket.gettime()
+for n = 1, {count} do
+  futures[n] = assert(js:publish_async("{subject}", payload, {{ timeout_ms = 60000 }}))
+  if n - first >= 4096 then
+    assert(futures[first]:wait())
+    futures[first], first = nil, first + 1
+  end
+end
+for n = first, {count} do assert(futures[n]:wait()) end
+print(socket.gettime() - start)
+"""
+QUESTIONS = 1000
+GATHER = """
+package.cpath = "{directory}/?.so;" .. package.cpath
+package.path = "{lua}/?.lua;" .. package.path
+local socket = require("socket")
+local rgw_nats, async = require("rgw_nats"), require("rgw_nats.async")
+local nats = assert(rgw_nats.connect("{url}", {{ name = "bench" }}))
+local function ask() return assert(nats:request("bench.ask", "x", {{ timeout_ms = 10000 }})) end
+while not nats:request("bench.ask", "x") do socket.sleep(0.001) end
+local list = {{}}
+for n = 1, {count} do list[n] = ask end
+local start = socket.gettime()
+if {together} then
+  for _, result in ipairs(assert(async.gather(list))) do assert(result.ok, result.message) end
+else
+  for n = 1, {count} do list[n]() end
+end
+print(socket.gettime() - start)
+"""
 
 
 def measure(module, rounds):
@@ -37,7 +77,28 @@ def measure(module, rounds):
         for storage in ("memory", "file"):
             asyncio.run(_stream(shop.url, storage))
             rows += _compare(shop, f"JetStream, {storage}, 512 B", 512, STREAMED, "jetstream", "bench.subject", rounds)
+        for how in ("at-once", "within-1ms"):
+            rows += _gather(shop, rounds, how)
     return rows
+
+
+def _gather(shop, rounds, how):
+    """Requests to somebody who answers at once, or within a millisecond."""
+    answer = subprocess.Popen([PROGRAMS / "answer", shop.url, "bench.ask", how], stdout=subprocess.PIPE)
+    try:
+        answer.stdout.readline()
+        found = {}
+        for name, together in (("one after the other", "false"), ("by gather", "true")):
+            values = {"directory": shop.directory, "url": shop.url, "lua": PROJECT / "lua", "count": QUESTIONS}
+            script = shop.file(GATHER.format(together=together, **values), ".lua")
+            found[name] = lambda script=script: QUESTIONS / _seconds(["lua5.3", script])
+        first, second = in_turn(rounds, found).values()
+    finally:
+        answer.kill()
+        answer.wait()
+    what = f"{QUESTIONS:,} requests, answered {how.replace('-', ' ').replace('1ms', '1 ms')}"
+    peer = f"{what}: one after the other"
+    return [Row(peer, "1/s", first), Row(f"{what}: by gather", "1/s", second, peer, first)]
 
 
 async def _stream(url, storage):
@@ -52,17 +113,17 @@ async def _stream(url, storage):
 
 def _compare(shop, what, size, count, kind, subject, rounds):
     values = {"directory": shop.directory, "url": shop.url, "size": size, "count": count, "subject": subject}
-    script = shop.file(OURS.format(**values), ".lua")
-
-    def ours():
-        return count / _seconds(["lua5.3", script])
-
-    def theirs():
-        return count / _seconds([PROGRAMS / "publish", shop.url, count, size, kind])
-
-    found = in_turn(rounds, {"ours": ours, "theirs": theirs})
+    scripts = {"ours": OURS}
+    if kind == "jetstream":
+        scripts["ours, publish_async"] = ASYNC
+    runs = {name: ["lua5.3", shop.file(script.format(**values), ".lua")] for name, script in scripts.items()}
+    runs["nats.c"] = [PROGRAMS / "publish", shop.url, count, size, kind]
+    found = in_turn(rounds, {name: (lambda run=run: count / _seconds(run)) for name, run in runs.items()})
     peer = f"{what}: nats.c"
-    return [Row(peer, "1/s", found["theirs"]), Row(f"{what}: ours", "1/s", found["ours"], peer, found["theirs"])]
+    theirs = found.pop("nats.c")
+    return [Row(peer, "1/s", theirs)] + [
+        Row(f"{what}: {name}", "1/s", ours, peer, theirs) for name, ours in found.items()
+    ]
 
 
 def _seconds(command):

@@ -52,6 +52,8 @@ def machine():
         "processors": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "kernel": platform.release(),
+        # Of the last minute, when the group was through: what else the machine did shows here.
+        "load": round(os.getloadavg()[0], 1),
         "system": Path("/etc/debian_version").read_text().strip(),
         "commit": subprocess.run(commit, capture_output=True, text=True, check=False).stdout.strip(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),

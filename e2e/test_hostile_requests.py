@@ -13,7 +13,6 @@ import time
 import pytest
 from harness import hostile, wait_until
 from harness.attack import COPY, DELETE, PUT, md5, tags_of
-from harness.machine import free_ports
 from harness.raw_client import RawClient
 from harness.subject import ends_of, is_legal
 
@@ -257,21 +256,9 @@ def test_reads_with_hostile_queries_are_no_events(attack):
 
 @pytest.fixture
 def behind_a_proxy(scripted):
-    """A client of a further gateway, which takes a client's address from a header. It stays until the machine goes, as
-    20.2 needs up to a minute to end, and others wait for a killed one for half of that.
-    """
-    (port,) = free_ports(1)
-    frontend = f"--rgw-frontends=beast endpoint=127.0.0.1:{port}"
-    own = ("--admin-socket=", "--log-file=/ceph/log/behind_a_proxy.log", "--rgw-remote-addr-param=HTTP_X_FORWARDED_FOR")
-    gateway = scripted.machine.spawn("behind_a_proxy", "radosgw", "-f", "-n", "client.rgw.a", frontend, *own)
-    client = RawClient(port)
-
-    def answers():
-        with contextlib.suppress(OSError):
-            return client.ask_unsigned("GET", "/").status
-
-    wait_until(answers, "the further gateway to answer", timeout=60, pause=0.1)
-    yield client
+    """A client of a further gateway, which takes a client's address from a header."""
+    gateway, port = scripted.further_gateway("behind_a_proxy", "--rgw-remote-addr-param=HTTP_X_FORWARDED_FOR")
+    yield RawClient(port)
     assert gateway.is_alive()
 
 

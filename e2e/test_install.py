@@ -7,13 +7,15 @@ import re
 import shutil
 import subprocess
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 from harness import Cluster, Consumer
 from harness.cluster import FIND_MODULE, LUA_DIRECTORY
-from harness.machine import PROJECT
+from harness.load import Writers
+from harness.machine import PROJECT, wait_until
 
 DIST = PROJECT / "dist"
 ROCKS = "/opt/rgw_nats/rocks"
@@ -150,6 +152,38 @@ def test_rgw_installs_the_rock_of_its_package_list(cluster, machine, release, pu
         put_arrives("reloaded", "/tmp")
     cluster.restart_gateway()
     put_arrives("restarted", "/tmp")
+
+
+def test_a_reload_of_packages_under_load_loses_no_event(cluster, machine, release, broker):
+    """Each reload brings another copy of the library, on the same spool, while requests still run with the former."""
+    if release != "20.2":
+        pytest.skip("only 20.2 reloads packages")
+    consumer = Consumer(broker)
+    consumer.make_stream("events", "s3.>")
+    machine.run("sh", "-c", CONFIGURE_LUAROCKS)
+    spool = machine.path("/ceph/spool-reload")
+    spool.mkdir()
+    shutil.chown(spool, *(spool.parent / "rgw").stat()[4:6])
+    cluster.admin("script-package", "add", "--package=rgw_nats")
+    cluster.admin("script-package", "reload")
+    options = f'{{ url = "{broker.url}", idle_timeout_ms = 1000, spool = {{ directory = "/ceph/spool-reload" }} }}'
+    cluster.put_script(f'local nats = require("rgw_nats")\nassert(nats.notify(Request, {options}))\n')
+    try:
+        with Writers(cluster) as writers:
+            for _ in range(3):
+                time.sleep(3)
+                cluster.admin("script-package", "reload")
+            time.sleep(3)
+        total = writers.stop()
+        assert total > 500
+        writers.check(consumer, "events", total)
+        maps = Path(f"/proc/{cluster.gateway.pid}/maps").read_text()
+        copies = set(re.findall(r"(/\S*/rgw_nats\.so)", maps))
+        assert len(copies) == 4, copies
+        # Those that have nothing to do have let their connections go.
+        wait_until(lambda: len(broker.connections()) <= 1, "the former copies to sleep", timeout=60)
+    finally:
+        consumer.close()
 
 
 def test_rgw_installs_the_rock_of_a_server_named_in_its_package_list(cluster, machine, release, put_arrives):

@@ -79,7 +79,7 @@ describe("connection:status()", function()
     status.pending_bytes, status.last_error = nil, nil
     assert.same({
       url = server:url(), name = options.name, connected = false, connects = 0, server = "", pending = 2, accepted = 2,
-      delivered = 0, redelivered = 0, rejected = 1, refused = 0, retried = 0, dropped = 0, login_expires = 0,
+      delivered = 0, redelivered = 0, rejected = 1, refused = 0, retried = 0, dropped = 0, login_expires_ms = 0,
       letters = 0, letters_lost = 0, warnings = {}, spool = {},
     }, status)
 
@@ -91,7 +91,7 @@ describe("connection:status()", function()
     assert.same({
       url = server:url(), name = options.name, connected = true, connects = 1, server = server.name, pending = 0,
       pending_bytes = 0, accepted = 2, delivered = 1, redelivered = 0, rejected = 1, refused = 1, retried = 0,
-      dropped = 0, login_expires = 0, letters = 0, letters_lost = 0, warnings = {}, spool = {},
+      dropped = 0, login_expires_ms = 0, letters = 0, letters_lost = 0, warnings = {}, spool = {},
     }, status)
 
     server:stop()

@@ -21,7 +21,7 @@ local PLACES = {
 local annotated, classes, aliases = {}, {}, {}
 for _, module in ipairs(FILES) do
   local path = assert(package.searchpath(module, package.path))
-  local params, returns, class = {}, nil, nil
+  local params, returns, class, whole = {}, nil, nil, nil
   for line in io.lines(path) do
     local alias = line:match("^%-%-%-@alias ([%w_.]+)")
     local name, rest = line:match("^%-%-%-@param (%S+) ?(.*)$")
@@ -40,6 +40,9 @@ for _, module in ipairs(FILES) do
       params[#params + 1] = { name = name:gsub("%?$", ""), optional = name:sub(-1) == "?", about = rest }
     elseif line:find("^%-%-%-@return ") then
       returns = line
+    elseif line:find("^%-%-%-@overload fun%(") then
+      -- What can be called in two ways has the longer one first.
+      whole = whole or line:match("%((.*)%):")
     elseif line:find("^%-%-%-@type fun%(") then
       for parameter in line:match("%((.-)%)"):gmatch("([%w_]+)%??:") do params[#params + 1] = { name = parameter } end
       returns = line
@@ -47,6 +50,11 @@ for _, module in ipairs(FILES) do
       annotated["async.sleep"] = { params = params, returns = returns }
       params, returns = {}, nil
     elseif owner and PLACES[owner] then
+      if whole then
+        params = {}
+        for parameter in (whole .. ","):gmatch("([%w_.]+)%??: [^,]*,") do params[#params + 1] = { name = parameter } end
+        whole = nil
+      end
       annotated[PLACES[owner] .. own] = { params = params, returns = returns, given = given, module = module }
       params, returns = {}, nil
     elseif line:find("^local ") or line:find("^function ") then

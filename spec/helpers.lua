@@ -84,8 +84,8 @@ Server.__index = Server
 local servers = {}
 
 -- A nats-server of this version or a newer one: the one of the specs, or one of the root file systems that e2e/setup.sh
--- makes; nil if there is none.
-function helpers.nats_server(major, minor)
+-- makes; nil if there is none. `before` is a minor version that is too new.
+function helpers.nats_server(major, minor, before)
   local programs = { NATS_SERVER }
   local listed = io.popen("ls -d " .. CACHE .. "/rootfs/*/usr/sbin/nats-server 2> /dev/null")
   for program in listed:lines() do programs[#programs + 1] = program end
@@ -94,7 +94,9 @@ function helpers.nats_server(major, minor)
     local asked = io.popen(program .. " --version 2>&1")
     local first, second = asked:read("a"):match("v(%d+)%.(%d+)")
     asked:close()
-    if first and tonumber(first) * 1000 + tonumber(second) >= major * 1000 + minor then return program end
+    local version = first and tonumber(first) * 1000 + tonumber(second)
+    local is_new = version and version >= major * 1000 + minor
+    if is_new and (not before or version < major * 1000 + before) then return program end
   end
 end
 

@@ -7,6 +7,7 @@ mod configurations;
 mod file;
 mod runtime;
 mod slot;
+mod zone_groups;
 
 use crate::config::Endpoint;
 use crate::delivery::{Backlog, Connection, Receipt, Which, courier};
@@ -26,6 +27,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use zone_groups::ZoneGroups;
 
 /// How many endpoints can be open at a time.
 const MAX_CONNECTIONS: usize = 64;
@@ -58,6 +60,7 @@ struct Process {
     runtime: Runtime,
     connections: Mutex<HashMap<Endpoint, Arc<Connection>>>,
     configurations: Configurations,
+    zone_groups: ZoneGroups,
     ending: AtomicBool,
 }
 
@@ -117,6 +120,7 @@ fn start() -> Result<&'static Process, Error> {
         runtime,
         connections: Mutex::default(),
         configurations: Configurations::new(),
+        zone_groups: ZoneGroups::default(),
         ending: AtomicBool::new(false),
     };
     let process: &'static Process = Box::leak(Box::new(process));
@@ -392,6 +396,18 @@ pub fn older_than(age_ms: u64) -> Which {
 /// Whether the configuration file of a path asks for the events of an operation, or could.
 pub fn is_wanted(path: &str, operation: &Operation) -> bool {
     running().is_none_or(|process| process.configurations.is_wanted(path, operation))
+}
+
+/// Sets the zone group of a request by those before it, if one of them was of the same bucket and instance of the gateway.
+pub fn zone_group(request: &mut Request) -> bool {
+    running().is_some_and(|process| process.zone_groups.set(request))
+}
+
+/// Notes the zone group of a request.
+pub fn learn_zone_group(request: &Request) {
+    if let Some(process) = running() {
+        process.zone_groups.learn(request);
+    }
 }
 
 /// Publishes what the rules of a configuration make of requests: the events of all rules, whatever becomes of each. Gives

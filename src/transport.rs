@@ -6,6 +6,8 @@ mod inbox;
 mod jetstream;
 mod link;
 mod login;
+mod options;
+mod parcel;
 mod preflight;
 mod pull;
 mod received;

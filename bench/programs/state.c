@@ -47,7 +47,7 @@ static const struct field owner[] = {F_STR("DisplayName", "Tester"), F_TAB("User
 static const struct field zonegroup[] = {F_STR("Name", "default"), F_STR("Endpoint", ""), END};
 static const struct field response[] = {F_INT("HTTPStatusCode", 200), F_INT("RGWCode", 0), F_STR("HTTPStatus", ""), F_STR("Message", ""), END};
 #define MAX_ENTRIES 1000
-static struct field metadata[MAX_ENTRIES + 3] = {F_STR("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+static struct field metadata[MAX_ENTRIES + 4] = {F_STR("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
   F_STR("x-amz-date", "20261122T070952Z"), END};
 static struct field tags[MAX_ENTRIES + 1] = {END};
 static const struct field environment[] = {F_STR("sts:authentication", "false"), F_STR("aws:username", "tester"), F_STR("aws:UserAgent", "Boto3/1.43.11"),
@@ -142,6 +142,14 @@ static void fill(struct field *map, int count, const char *key, const char *valu
   map[count] = (struct field)END;
 }
 
+/* What the client has sent for the tags. */
+static void fill_tagging(struct field *map, int count) {
+  char *text = calloc(count + 1, 64);
+  for (int i = 0; i < count; i++) sprintf(text + strlen(text), "%stag-%d=value%%20%d", i ? "&" : "", i, i);
+  map[0] = (struct field)F_STR("x-amz-tagging", text);
+  map[1] = (struct field)END;
+}
+
 static const char *path = "", *cpath = "";
 
 static lua_State *open_state(void) {
@@ -210,8 +218,11 @@ int main(int argc, char **argv) {
   }
   fill(metadata + 2, metadatas, "x-amz-meta-name-", "value ");
   fill(tags, tag_count, "tag-", "value ");
+  if (tag_count > 0) fill_tagging(metadata + 2 + metadatas, tag_count);
   char *script = read_file(argv[optind]);
   double *walls = malloc(n * sizeof *walls), cpu = 0;
+  /* So that the memory for them is there before anything is measured. */
+  for (int i = 0; i < n; i++) walls[i] = -1;
   int warm = n / 10 > batch ? n / 10 : batch;
   for (int i = 0; i < warm; i++) {
     run(script);

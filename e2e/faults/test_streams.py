@@ -100,6 +100,21 @@ def test_a_message_that_a_stream_never_takes_is_refused_and_the_others_are_not(c
     assert [event.key for event in consumer.stream_events("events")][:2] == ["small", "last"]
 
 
+def test_a_copy_of_what_is_given_up_goes_to_its_subject(cluster, s3, broker, consumer):
+    consumer.make_stream("events", "s3.>", max_msg_size=2500)
+    consumer.make_stream("dead", "dead.>")
+    cluster.put_script(script(broker.url, 'stream = "events", dead_letter_subject = "dead.rgw"'))
+    s3.put_object(Bucket="bkt", Key="large", Body=b"", Metadata={"a": "x" * 1900})
+    s3.put_object(Bucket="bkt", Key="small", Body=b"")
+    wait_until(lambda: consumer.stream_count("events") == 1, "the small one")
+    wait_until(lambda: consumer.stream_count("dead") == 1, "the copy")
+    (copy,) = consumer.stream_events("dead")
+    assert copy.key == "large"
+    assert copy.headers["Rgw-Dead-Subject"] == "s3.bkt.ObjectCreated:Put"
+    assert "(10054)" in copy.headers["Rgw-Dead-Reason"]
+    assert copy.headers["Nats-Msg-Id"].endswith(".dead")
+
+
 def test_retries_end_where_an_end_is_set(cluster, s3, broker, consumer):
     status_script(cluster, broker.url, ', stream = "nowhere", max_retries = 2, retry_sleep_duration = 1')
     s3.put_object(Bucket="bkt", Key="k", Body=b"")

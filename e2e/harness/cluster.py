@@ -1,7 +1,9 @@
 """One mon, one memstore osd and one radosgw, on loopback: the least Ceph that runs scripts."""
 
+import contextlib
 import shutil
 import signal
+import socket
 import uuid
 from pathlib import Path
 
@@ -109,6 +111,26 @@ class Cluster:
         self.gateway = self.machine.spawn("radosgw", "radosgw", "-f", "-n", "client.rgw.a", user=self.user, env=env)
         wait_until(self.answers, "radosgw to answer", timeout=120, pause=0.1)
 
+    def further_gateway(self, name, *options):
+        """Starts another radosgw of the same zone; returns its process and its port.
+
+        It stays until the machine goes: 20.2 needs up to a minute to end, and others wait for a killed one for half of
+        that.
+        """
+        (port,) = free_ports(1)
+        own = (f"--rgw-frontends=beast endpoint=127.0.0.1:{port} tcp_nodelay=1", "--admin-socket=")
+        log = f"--log-file=/ceph/log/{name}.log"
+        gateway = self.machine.spawn(name, "radosgw", "-f", "-n", "client.rgw.a", *own, log, *options)
+
+        def answers():
+            assert gateway.is_alive(), gateway.log.read_text(errors="replace")[-2000:]
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                return client.recv(1)
+
+        wait_until(answers, f"{name} to answer", timeout=60, pause=0.1)
+        return gateway, port
+
     def answers(self):
         """Whether radosgw serves a request, and is the process that was started."""
         if not self.gateway.is_alive():
@@ -139,13 +161,13 @@ class Cluster:
         extra = [f"--tenant={tenant}", f"--uid={tenant}$any"] if tenant else []
         self.admin("script", "put", "--infile=/ceph/script.lua", f"--context={context}", *extra)
 
-    def s3(self, access="test", secret="test", **options):
-        """An S3 client of the gateway that never tries twice."""
+    def s3(self, access="test", secret="test", port=None, **options):
+        """An S3 client of the gateway, or of one at another port, that never tries twice."""
         settings = {"retries": {"max_attempts": 0}, "s3": {"addressing_style": "path"}, "max_pool_connections": 32}
         settings |= {"connect_timeout": 5, "read_timeout": 60} | options
         return boto3.client(
             "s3",
-            endpoint_url=f"http://127.0.0.1:{self.s3_port}",
+            endpoint_url=f"http://127.0.0.1:{port or self.s3_port}",
             aws_access_key_id=access,
             aws_secret_access_key=secret,
             region_name="us-east-1",
@@ -174,3 +196,8 @@ def script(url, extra=""):
     """The script of an administrator who put the module into a Lua directory."""
     options = f'url = "{url}"{", " + extra if extra else ""}'
     return f'{FIND_MODULE}local nats = require("rgw_nats")\nassert(nats.notify(Request, {{{options}}}))\n'
+
+
+def spooled(directory, more="", sync="always"):
+    """The options of a script with a spool."""
+    return f'spool = {{ directory = "{directory}", sync = "{sync}" }}{more}'

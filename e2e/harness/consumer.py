@@ -113,7 +113,8 @@ class Consumer:
         context = self._client.jetstream()
         state = (await context.stream_info(name)).state
         events = []
-        for number in range(state.first_seq, state.last_seq + 1):
+        # An empty one's first number is 0, which is none.
+        for number in range(max(state.first_seq, 1), state.last_seq + 1):
             message = await context.get_msg(name, number)
             events.append(Event(message.subject, dict(message.headers or {}), message.data))
         return events

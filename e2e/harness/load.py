@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 
-from .machine import wait_until
+from .machine import patiently, wait_until
 
 
 def put_many(cluster, count, clients, prefix="k"):
@@ -35,29 +35,11 @@ def each_once(count, prefix="k"):
     return Counter(f"{prefix}{number}" for number in range(count))
 
 
-def patiently(work):
-    """What `work` returns, when the cluster is of one mind again."""
-    found, problems = [], []
-
-    def attempt():
-        try:
-            found.append(work())
-        except Exception as problem:
-            problems.append(repr(problem))
-            return False
-        return True
-
-    try:
-        wait_until(attempt, "the cluster to answer", timeout=60, pause=0.2)
-    except TimeoutError as late:
-        raise TimeoutError(f"{late}; the last problem: {problems[-1]}") from late
-    return found[-1]
-
-
 class Writers:
     """Clients that write their objects anew again and again, as long as the block lasts or until they are stopped."""
 
-    def __init__(self, cluster, clients=4, objects=10, pause=0.005, count=None):
+    def __init__(self, cluster, clients=4, objects=10, pause=0.005, count=None, port=None, prefix="c"):
+        self._port, self._prefix = port, prefix
         self._counts = [0] * clients
         self._stop = threading.Event()
         self._threads = [
@@ -68,11 +50,11 @@ class Writers:
             thread.start()
 
     def _write(self, cluster, client, objects, pause, count):
-        s3 = cluster.s3()
+        s3 = cluster.s3(port=self._port)
         while not self._stop.is_set() and self._counts[client] != count:
             number = self._counts[client]
             # The size tells which version of the object it is.
-            s3.put_object(Bucket="bkt", Key=f"c{client}-{number % objects}", Body=b"x" * number)
+            s3.put_object(Bucket="bkt", Key=f"{self._prefix}{client}-{number % objects}", Body=b"x" * number)
             self._counts[client] += 1
             time.sleep(pause)
 
@@ -89,6 +71,10 @@ class Writers:
     def stop(self):
         """Ends them; returns how many objects were written."""
         self._stop.set()
+        return self.finish()
+
+    def finish(self):
+        """Waits until they have written what they were to write; returns how much that is."""
         for thread in self._threads:
             thread.join()
         return sum(self._counts)
@@ -99,7 +85,11 @@ class Writers:
         count = lambda: patiently(lambda: consumer.stream_count(stream))  # noqa: E731
         wait_until(lambda: count() >= total, f"{total} events", timeout=timeout, pause=0.2)
         time.sleep(1)
-        events = patiently(lambda: consumer.stream_events(stream))
+        Writers.check_versions(patiently(lambda: consumer.stream_events(stream)), total)
+
+    @staticmethod
+    def check_versions(events, total):
+        """That these are so many events, each once, and those of each object in order."""
         assert len(events) == total
         assert len({event.headers["Nats-Msg-Id"] for event in events}) == total
         versions = defaultdict(list)

@@ -47,6 +47,25 @@ def wait_until(condition, what, timeout=30.0, pause=0.02):
         time.sleep(pause)
 
 
+def patiently(work):
+    """What `work` returns, once it does not raise: servers of a cluster need a while to agree; 60 s at most."""
+    found, problems = [], []
+
+    def attempt():
+        try:
+            found.append(work())
+        except Exception as problem:
+            problems.append(repr(problem))
+            return False
+        return True
+
+    try:
+        wait_until(attempt, "the cluster to answer", timeout=60, pause=0.2)
+    except TimeoutError as late:
+        raise TimeoutError(f"{late}; the last problem: {problems[-1]}") from late
+    return found[-1]
+
+
 def free_ports(count):
     """Ports on loopback that nobody listens on. All are held at once, so that they differ.
 

@@ -63,11 +63,10 @@ local function clear(run)
 end
 
 ---Runs a function as a task, and all tasks that it spawns, until all have ended; returns what the function returned.
----@param options? rgw_nats.async.Options
----@param fn function
----@param ... any What it gets.
----@return any ...
+---@overload fun(options: rgw_nats.async.Options, fn: function, ...: any): ...
 ---@overload fun(fn: function, ...: any): ...
+---@param ... any The options, the function, and what it gets.
+---@return any ...
 function async.run(...)
   local given = pack(...)
   local first = type(given[1]) == "table" and 2 or 1

@@ -133,6 +133,9 @@ impl Connection {
 
     /// Notes that messages had to make room for others.
     fn give_up(&self, dropped: &[Entry]) {
+        if dropped.is_empty() {
+            return;
+        }
         let none = Error::new(Code::QueueFull, "it had to make room");
         let (letters, dropped): (Vec<_>, Vec<_>) =
             dropped.iter().partition(|entry| entry.message.purpose == Purpose::Letter);
@@ -433,17 +436,17 @@ mod tests {
     fn retries_end_by_number_and_by_age_and_never_by_default() {
         let number = |connection: &Connection| (connection.is_pending(), connection.refused.load(Ordering::Relaxed));
         let endless = connection(&[]);
-        endless.publish(message(), Instant::now()).unwrap();
+        endless.publish(message()).unwrap();
         for _ in 0..100 {
             assert_eq!(try_once(&endless, again()), 1);
         }
         assert_eq!(number(&endless), (true, 0));
         let limited = connection(&[("max_retries", Value::Integer(2))]);
-        limited.publish(message(), Instant::now()).unwrap();
+        limited.publish(message()).unwrap();
         assert_eq!((0..9).map(|_| try_once(&limited, again())).sum::<usize>(), 3, "the first attempt and two more");
         assert_eq!(number(&limited), (false, 1));
         let aged = connection(&[("time_to_live", Value::Integer(1))]);
-        aged.publish(message(), Instant::now()).unwrap();
+        aged.publish(message()).unwrap();
         aged.expire();
         assert_eq!(number(&aged), (true, 0));
         let mut old = lock(&aged.queue).take(1, Instant::now());
@@ -466,17 +469,10 @@ mod tests {
             [("max_pending", Value::Integer(1)), ("overflow", "block".into()), ("wait_ms", Value::Integer(50))];
         let connection = Arc::new(connection(&options));
         // Nobody delivers: it is accepted all the same.
-        connection
-            .publish(message(), Connection::patience(connection.endpoint()))
-            .unwrap()
-            .unwrap()
-            .wait(Duration::from_millis(1));
-        assert_eq!(
-            connection.publish(message(), Connection::patience(connection.endpoint())).unwrap_err().code(),
-            Code::QueueFull
-        );
+        connection.publish(message()).unwrap().unwrap().wait(Duration::from_millis(1));
+        assert_eq!(connection.publish(message()).unwrap_err().code(), Code::QueueFull);
         let other = connection.clone();
-        let waiting = std::thread::spawn(move || other.publish(message(), Connection::patience(other.endpoint())));
+        let waiting = std::thread::spawn(move || other.publish(message()));
         while try_once(&connection, Outcome::Delivered) == 0 || connection.delivered.load(Ordering::Relaxed) < 2 {
             if waiting.is_finished() {
                 break;
@@ -501,9 +497,9 @@ mod tests {
         let deadline = Connection::patience(connection.endpoint());
         assert!(deadline > Instant::now() + Duration::from_secs(50));
         // What came before has used the time up: this one does not begin to wait anew.
-        let late = connection.publish(message(), Instant::now()).unwrap_err();
+        let late = connection.publish_all(vec![message()], Instant::now()).1.unwrap_err();
         assert_eq!(late.code(), Code::SpoolIo);
-        assert!(connection.publish(message(), deadline).is_ok());
+        assert!(connection.publish_all(vec![message()], deadline).1.is_ok());
         connection.end(Duration::from_secs(10));
         std::fs::remove_dir_all(&directory).unwrap();
     }
@@ -530,7 +526,7 @@ mod tests {
         for (overflow, wanted) in [("reject", false), ("block", false), ("drop_oldest", true)] {
             let connection = connection(&[("max_pending", Value::Integer(1)), ("overflow", overflow.into())]);
             assert!(connection.has_room(), "{overflow}");
-            connection.publish(message(), Instant::now()).unwrap();
+            connection.publish(message()).unwrap();
             assert_eq!(connection.has_room(), wanted, "{overflow}");
         }
     }
@@ -551,8 +547,8 @@ mod tests {
         let endpoint = Endpoint::from_arguments(&Value::from("nats://u:hunter2@h:1"), &options).unwrap();
         let connection = Connection::new(endpoint, || 1);
         let message = Message::new("s".into(), Vec::new(), vec![1]).unwrap();
-        assert!(connection.publish(message.clone(), Instant::now()).is_ok());
-        assert!(connection.publish(message, Instant::now()).is_err());
+        assert!(connection.publish(message.clone()).is_ok());
+        assert!(connection.publish(message).is_err());
         let status = format!("{:?}", connection.status());
         assert!(!status.contains("hunter2"));
         let Value::Table(fields) = connection.status() else { panic!("status is no table") };

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const SUSPICIOUS: usize = 3;
 /// A connection that has held so long was a good one, even if nothing was sent over it.
 const GOOD: Duration = Duration::from_secs(10);
+/// How long streams take nothing before another server is thought of.
+const STUCK: Duration = Duration::from_secs(10);
 /// How many messages streams may be to acknowledge at a time.
 const MAX_AWAITED: usize = 8192;
 /// How many servers are kept, those that servers tell of included.
@@ -56,7 +58,17 @@ async fn carry(
     let mut since = Instant::now();
     // What streams are to acknowledge, in the order in which it was sent, and until when.
     let mut awaited: BTreeMap<u64, (Entry, Instant)> = BTreeMap::new();
+    // Since when streams have taken nothing of what they were given.
+    let mut stuck: Option<Instant> = None;
     let end = loop {
+        if stuck.is_some_and(|since| since.elapsed() >= STUCK) {
+            // This server may be cut off from the others, and know it no sooner than its clients.
+            if route.servers.len() > 1 && !link.has_jetstream().await {
+                connection.trouble("JetStream does not answer over this server; another one is tried");
+                break End::Lost;
+            }
+            stuck = None;
+        }
         let wait = if idle.is_zero() { GOOD } else { idle.saturating_sub(since.elapsed()) };
         let first = awaited.first_key_value().map(|(_, (_, deadline))| *deadline);
         let wait = first.map_or(wait, |deadline| wait.min(deadline.saturating_duration_since(Instant::now())));
@@ -66,7 +78,13 @@ async fn carry(
             answers = link.answers() => {
                 let Some(answers) = answers else { break End::Lost };
                 let of = |(serial, outcome)| awaited.remove(&serial).map(|(entry, _)| (entry, outcome));
-                connection.settle(answers.into_iter().filter_map(of).collect::<Vec<_>>());
+                let ended: Vec<_> = answers.into_iter().filter_map(of).collect();
+                if ended.iter().any(|(_, outcome)| *outcome == Outcome::Delivered) {
+                    stuck = None;
+                } else if !ended.is_empty() {
+                    stuck = stuck.or_else(|| Some(Instant::now()));
+                }
+                connection.settle(ended);
                 since = Instant::now();
             }
             batch = connection.take(route.batch), if awaited.len() < MAX_AWAITED => {
@@ -94,7 +112,9 @@ async fn carry(
                 since = Instant::now();
             }
             () = tokio::time::sleep(wait) => {
-                overdue(connection, link, &mut awaited);
+                if overdue(connection, link, &mut awaited) {
+                    stuck = stuck.or_else(|| Some(Instant::now()));
+                }
                 if !idle.is_zero() && since.elapsed() >= idle {
                     if awaited.is_empty() && retire(connection) {
                         break End::Retired;
@@ -110,8 +130,8 @@ async fn carry(
 }
 
 /// Gives up waiting for what streams have not acknowledged in time. They may have it all the same; it is sent again, and they
-/// know it by its id.
-fn overdue(connection: &Connection, link: &mut Link, awaited: &mut BTreeMap<u64, (Entry, Instant)>) {
+/// know it by its id. Whether there was any.
+fn overdue(connection: &Connection, link: &mut Link, awaited: &mut BTreeMap<u64, (Entry, Instant)>) -> bool {
     let now = Instant::now();
     let mut late = Vec::new();
     while let Some(first) = awaited.first_entry().filter(|first| first.get().1 <= now) {
@@ -121,7 +141,9 @@ fn overdue(connection: &Connection, link: &mut Link, awaited: &mut BTreeMap<u64,
         let error = Error::new(Code::NotStored, format!("{subject}: no acknowledgement for {patience} ms"));
         late.push((entry, Outcome::Again(error)));
     }
+    let any = !late.is_empty();
     connection.settle(late);
+    any
 }
 
 /// The servers to try, and how it went so far.

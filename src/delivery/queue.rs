@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// How many messages are in flight at a time.
-pub const BATCH: usize = 512;
+pub const BATCH: usize = 2048;
 /// How many bytes are in flight at a time, unless one message alone is larger.
 pub const BATCH_BYTES: usize = 1 << 20;
 
@@ -198,7 +198,9 @@ impl Queue {
         let mut bytes = 0_usize;
         while let Some(entry) = self.ready.front() {
             let lane = entry.message.lane;
-            if let Some(busy) = self.lanes.get_mut(&lane).filter(|lane| lane.busy) {
+            // Those of none have nobody to wait for.
+            let known = if lane == 0 { None } else { self.lanes.get_mut(&lane) };
+            if let Some(busy) = known.filter(|lane| lane.busy) {
                 busy.waiting.extend(self.ready.pop_front());
                 continue;
             }
@@ -253,7 +255,8 @@ impl Queue {
     /// Forgets a message that was taken.
     pub fn done(&mut self, entry: &Entry) {
         // One that was too old while it waited has given its lane back already.
-        if self.lanes.get(&entry.message.lane).is_some_and(|lane| lane.busy) {
+        let lane = entry.message.lane;
+        if lane != 0 && self.lanes.get(&lane).is_some_and(|lane| lane.busy) {
             self.release(entry);
         }
         self.forget(entry);
@@ -353,10 +356,11 @@ mod tests {
     #[test]
     fn batches_are_bounded_and_in_order() {
         let mut queue = Queue::default();
-        for size in 0..BATCH + 1 {
-            push(&mut queue, size, 0);
+        let size = |number: usize| number % 100;
+        for number in 0..BATCH + 1 {
+            push(&mut queue, size(number), 0);
         }
-        assert_eq!(sizes(&queue.take(BATCH, Instant::now())), (0..BATCH).collect::<Vec<_>>());
+        assert_eq!(sizes(&queue.take(BATCH, Instant::now())), (0..BATCH).map(size).collect::<Vec<_>>());
         assert_eq!(queue.take(BATCH, Instant::now()).len(), 1);
         push(&mut queue, BATCH_BYTES * 2, 0);
         push(&mut queue, 1, 0);

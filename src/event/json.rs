@@ -126,9 +126,12 @@ fn plain(text: &[u8]) -> usize {
             return at.saturating_mul(8);
         }
     }
-    let mut last = [b' '; 8];
-    last.iter_mut().zip(rest).for_each(|(byte, rest)| *byte = *rest);
-    if is_plain(u64::from_le_bytes(last)) { text.len() } else { text.len().saturating_sub(rest.len()) }
+    let is_rest_plain = match text.last_chunk::<8>() {
+        // All before it are plain, so that these are if the rest is.
+        Some(last) => is_plain(u64::from_le_bytes(*last)),
+        None => rest.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')),
+    };
+    if is_rest_plain { text.len() } else { text.len().saturating_sub(rest.len()) }
 }
 
 /// Whether each of eight bytes is ASCII, from the space on, and neither `"` nor `\`. The tricks need ASCII, and a byte that is

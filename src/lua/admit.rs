@@ -19,6 +19,7 @@ const ABORT: i64 = -1;
 
 impl Function for Admit {
     const NAME: &'static CStr = c"admit";
+    const WRITES: bool = true;
 
     unsafe fn read(state: *mut lua_State, call: &mut Call) {
         // SAFETY: as the trait says.

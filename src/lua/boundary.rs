@@ -21,8 +21,11 @@ use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The text for when there is no memory to make one; kept in each state by [`keep_memory_error`].
+/// The text for when there is no memory to make one; kept in each state by [`keep`].
 const MEMORY: &CStr = c"memory: Lua has no memory left for this call";
+/// Where it and its code are in the table that is kept.
+const KEPT_TEXT: ffi::lua_Integer = 1;
+const KEPT_CODE: ffi::lua_Integer = 2;
 /// How many raising finalizers a call stands in a row.
 const MAX_FINALIZERS: usize = 100;
 /// How much of the text of somebody else's error is kept, in bytes.
@@ -67,6 +70,9 @@ pub trait Function {
     /// coroutine that has asked for it (see [`Key::Cooperative`]) yields the future, and goes on when it is resumed.
     const WAITS: bool = false;
 
+    /// Whether it pushes its result by a [`write`](Function::write) of its own.
+    const WRITES: bool = false;
+
     /// Copies what is needed of the arguments into the call.
     ///
     /// # Safety
@@ -83,7 +89,7 @@ pub trait Function {
     /// What Lua gets as `nil`, message and code.
     fn work(call: &mut Call) -> Result<Value, Error>;
 
-    /// Pushes the result, as one value.
+    /// Pushes the result: one value, but for what Lua itself calls and wants more of.
     ///
     /// # Safety
     /// Runs within a protected call with three free slots on its stack; as for `read`.
@@ -103,6 +109,25 @@ impl Entry {
     /// The entry of a function.
     pub const fn of<F: Function>() -> Entry {
         Entry { name: F::NAME, function: enter::<F> }
+    }
+
+    /// The entry of a function by something around its [`enter`].
+    pub const fn around<F: Function>(function: ffi::lua_CFunction) -> Entry {
+        Entry { name: F::NAME, function }
+    }
+
+    /// Its name in Lua.
+    pub const fn name(&self) -> &'static CStr {
+        self.name
+    }
+
+    /// Pushes this function.
+    ///
+    /// # Safety
+    /// Needs a free slot.
+    pub unsafe fn push(&self, state: *mut lua_State) {
+        // SAFETY: a function without upvalues takes no memory.
+        unsafe { ffi::lua_pushcfunction(state, self.function) }
     }
 
     /// Sets this function as a field of the table on top of the stack.
@@ -257,6 +282,13 @@ unsafe fn run<F: Function>(state: *mut lua_State) -> Step {
             }
             begun = outcome(|| conclude(value));
         }
+        // These take no memory, so that nothing can fail.
+        if let Outcome::Success(value) = &begun
+            && !F::WRITES
+            && write::plain(state, value)
+        {
+            return Step::Done(1);
+        }
         Step::Done(give(state, &Writing { write: F::write, outcome: &begun }))
     }
 }
@@ -328,8 +360,15 @@ unsafe fn give(state: *mut lua_State, writing: &Writing<'_>) -> c_int {
         }
         // No memory for a new string: the ones that were kept serve, and getting them takes none.
         ffi::lua_pushnil(state);
-        ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, Key::MemoryText.address());
-        ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, Key::MemoryCode.address());
+        if ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, Key::Kept.address()) != ffi::LUA_TTABLE {
+            // The module itself could not be opened.
+            ffi::lua_pushnil(state);
+            return 3;
+        }
+        ffi::lua_rawgeti(state, -1, KEPT_TEXT);
+        ffi::lua_rawgeti(state, -2, KEPT_CODE);
+        ffi::lua_rotate(state, -3, -1);
+        ffi::lua_settop(state, -2);
         3
     }
 }
@@ -341,8 +380,9 @@ unsafe extern "C-unwind" fn run_writing(state: *mut lua_State) -> c_int {
         let writing = ffi::lua_touserdata(state, 1).cast::<Writing<'_>>();
         match writing.as_ref() {
             Some(Writing { write, outcome: Outcome::Success(value) }) => {
+                let before = ffi::lua_gettop(state);
                 write(state, value);
-                1
+                ffi::lua_gettop(state).wrapping_sub(before)
             }
             Some(Writing { outcome: Outcome::Failure(text, code), .. }) => {
                 ffi::lua_pushnil(state);
@@ -358,10 +398,10 @@ unsafe extern "C-unwind" fn run_writing(state: *mut lua_State) -> c_int {
 /// What this library keeps in the registry of a state.
 #[derive(Clone, Copy)]
 pub enum Key {
-    /// The message for when there is no memory to make one.
-    MemoryText,
-    /// Its code.
-    MemoryCode,
+    /// The module's metatable, which holds the texts for when there is no memory to make one as well.
+    Kept,
+    /// The module, once a script has asked what is in it.
+    Module,
     /// Marks the metatables that are ours.
     Ours,
     /// The metatable of lists.
@@ -386,8 +426,8 @@ impl Key {
     /// The key in the registry: an address in this copy of the library, so that no two copies take each other's things.
     pub fn address(self) -> *const c_void {
         let place = match self {
-            Key::MemoryText => 0,
-            Key::MemoryCode => 1,
+            Key::Kept => 0,
+            Key::Module => 1,
             Key::Ours => 2,
             Key::List => 3,
             Key::Cooperative => 4,
@@ -402,16 +442,18 @@ impl Key {
     }
 }
 
-/// Puts the texts for an empty memory where they can be got without memory.
+/// Keeps the table on top of the stack, with the texts for an empty memory in it, where they can be got without memory.
 ///
 /// # Safety
 /// Runs within a protected call with a free slot on its stack.
-pub unsafe fn keep_memory_error(state: *mut lua_State) {
+pub unsafe fn keep(state: *mut lua_State) {
     // SAFETY: as for this function; each value is taken off again.
     unsafe {
         ffi::lua_pushstring(state, MEMORY.as_ptr());
-        ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, Key::MemoryText.address());
+        ffi::lua_rawseti(state, -2, KEPT_TEXT);
         ffi::lua_pushstring(state, c"memory".as_ptr());
-        ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, Key::MemoryCode.address());
+        ffi::lua_rawseti(state, -2, KEPT_CODE);
+        ffi::lua_pushvalue(state, -1);
+        ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, Key::Kept.address());
     }
 }

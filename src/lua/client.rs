@@ -59,9 +59,7 @@ pub fn shape(class: Class) -> Shape {
         Class::Consumer => {
             Shape { name: c"rgw_nats.consumer", metamethods: consumer::METAMETHODS, methods: consumer::METHODS }
         }
-        Class::Bucket => {
-            Shape { name: c"rgw_nats.bucket", metamethods: bucket::METAMETHODS, methods: bucket::METHODS }
-        }
+        Class::Bucket => Shape { name: c"rgw_nats.bucket", metamethods: bucket::METAMETHODS, methods: bucket::METHODS },
         Class::Watch => {
             Shape { name: c"rgw_nats.watch", metamethods: bucket::WATCH_METAMETHODS, methods: bucket::WATCH }
         }
@@ -84,6 +82,8 @@ struct Held {
     connection: Option<Arc<Connection>>,
     /// What this handle has subscribed to, as long as the script holds on to it.
     subscriptions: Vec<Weak<Subscription>>,
+    /// What streams are asked for by, of the last message.
+    pattern: Option<Arc<str>>,
 }
 
 impl Object for Client {
@@ -148,7 +148,7 @@ impl Client {
 
     /// Ends it. What is held by nothing else can end when it is idle; a handle may lie about for as long as Lua likes.
     fn close(&self) {
-        let Held { connection, subscriptions } = std::mem::take(&mut *self.held());
+        let Held { connection, subscriptions, .. } = std::mem::take(&mut *self.held());
         subscriptions.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.unsubscribe(0));
         drop(connection);
     }
@@ -164,7 +164,7 @@ impl Function for Connect {
         let endpoint = Endpoint::from_arguments(call.argument(1), call.argument(2))?;
         let connection = Some(process::connection(&endpoint)?);
         let generation = process::generation();
-        let held = Mutex::new(Held { connection, subscriptions: Vec::new() });
+        let held = Mutex::new(Held { connection, ..Held::default() });
         Ok(Value::Handle(Arc::new(Client { endpoint, generation, held })))
     }
 }
@@ -176,15 +176,15 @@ impl Function for Publish {
     const NAME: &'static CStr = c"publish";
 
     fn work(call: &mut Call) -> Result<Value, Error> {
-        let connection = Client::of(call)?.connection()?;
+        let client = Client::of(call)?;
+        let connection = client.connection()?;
         let mut message = arguments::message(call, 2, 4)?;
         message.reply = arguments::subject_or_none(call.argument(5), "reply subject")?;
         match message.reply {
             Some(_) => message.purpose = Purpose::Exchange,
-            None => message.pattern = Some(arguments::pattern(&message.subject)),
+            None => message.pattern = Some(arguments::pattern_like(&mut client.held().pattern, &message.subject)),
         }
-        let patience = Connection::patience(connection.endpoint());
-        if let Some(receipt) = connection.publish(message, patience)? {
+        if let Some(receipt) = connection.publish(message)? {
             receipt.wait(Duration::from_millis(connection.endpoint().wait_ms));
         }
         Ok(Value::Boolean(true))

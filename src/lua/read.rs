@@ -148,6 +148,10 @@ pub fn refuse(call: &mut Call, code: Code, text: &str) {
 
 /// Makes values of the steps of a walk. Runs outside of Lua.
 pub fn build(tokens: Vec<Token>) -> Vec<Value> {
+    if tokens.iter().all(|token| matches!(token, Token::Value(_))) {
+        let value = |token| if let Token::Value(value) = token { Some(value) } else { None };
+        return tokens.into_iter().filter_map(value).collect();
+    }
     let mut open: Vec<(Vec<Value>, bool)> = Vec::new();
     let mut here = Vec::new();
     for token in tokens {

@@ -96,6 +96,9 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
                 if is_kept(state, operation, call) {
                     map(state, release, call, &METADATA);
                 }
+                if operation.event_name() == "ObjectCreated:Put" {
+                    text(state, -1, c"x-amz-tagging", call, Text::Tagging);
+                }
                 pop(state);
             }
             pop(state);
@@ -103,11 +106,8 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
         let Some(operation) = call.request.candidate() else { return };
         text(state, index, c"Id", call, Text::Id);
         text(state, index, c"RGWId", call, Text::RgwId);
-        if table(state, index, c"ZoneGroup") {
-            text(state, -1, c"Name", call, Text::ZoneGroup);
-            pop(state);
-        }
         bucket(state, index, release, call);
+        zone_group(state, index, call);
         if table(state, index, c"Object") {
             text(state, -1, c"Name", call, Text::Key);
             text(state, -1, c"Instance", call, Text::VersionId);
@@ -118,7 +118,7 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
             copied_size(state, index, call);
         }
         owner(state, index, release, call);
-        if table(state, index, c"Tags") {
+        if !is_tagged_as_sent(state, index, operation, call) && table(state, index, c"Tags") {
             map(state, release, call, &TAGS);
             pop(state);
             // 20 takes the tags of a copy from the request as it does the metadata, and shows them nowhere else.
@@ -204,6 +204,44 @@ unsafe fn bucket(state: *mut lua_State, index: c_int, release: Release, call: &m
             text(state, -1, c"Account", call, Text::BucketOwner);
         }
         pop(state);
+    }
+}
+
+/// The zone group of the bucket. It is the same for each request of a bucket to one instance of the gateway, and both are in
+/// the request; so it is looked up once. A table that is not made is a tenth of all that a request takes.
+unsafe fn zone_group(state: *mut lua_State, index: c_int, call: &mut Call) {
+    // SAFETY: as for done; what is made on the way is the call's.
+    unsafe {
+        let request = &mut call.request;
+        let native = !kind(state, index).is_empty();
+        if native && process::zone_group(request) {
+            return;
+        }
+        if table(state, index, c"ZoneGroup") {
+            text(state, -1, c"Name", call, Text::ZoneGroup);
+            pop(state);
+        }
+        if native {
+            process::learn_zone_group(&call.request);
+        }
+    }
+}
+
+/// Takes the tags of a put from its header, where they all come from, so that `Tags` need not be asked; says whether it could.
+/// A request that a script has made has its tags in `Tags` alone, and one by Swift has none.
+unsafe fn is_tagged_as_sent(state: *mut lua_State, index: c_int, operation: &Operation, call: &mut Call) -> bool {
+    // SAFETY: as for done.
+    unsafe {
+        if operation.event_name() != "ObjectCreated:Put" || kind(state, index).is_empty() {
+            return false;
+        }
+        if !call.request.has_whole_tagging() {
+            return false;
+        }
+        if !call.request.bytes(Text::Tagging).is_empty() && !is_swift(state, index) {
+            call.request.take_tagging();
+        }
+        true
     }
 }
 

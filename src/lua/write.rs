@@ -32,6 +32,24 @@ pub unsafe fn value(state: *mut lua_State, value: &Value) {
     }
 }
 
+/// Pushes a value if that takes no memory and so can't fail; says whether it did.
+///
+/// # Safety
+/// Needs a free slot.
+pub unsafe fn plain(state: *mut lua_State, value: &Value) -> bool {
+    // SAFETY: none of these takes memory or raises.
+    unsafe {
+        match value {
+            Value::Nil => ffi::lua_pushnil(state),
+            Value::Boolean(value) => ffi::lua_pushboolean(state, c_int::from(*value)),
+            Value::Integer(number) => ffi::lua_pushinteger(state, *number),
+            Value::Number(number) => ffi::lua_pushnumber(state, *number),
+            _ => return false,
+        }
+        true
+    }
+}
+
 /// Pushes a string.
 ///
 /// # Safety

@@ -23,12 +23,23 @@ impl Headers {
 
     /// Adds one whose text is in pieces.
     pub fn add_parts(&mut self, name: &str, parts: &[&str]) {
-        push(&mut self.lines, name);
+        let from = self.lines.len();
+        self.lines.push_str(name);
         self.lines.push_str(": ");
         for part in parts {
-            push(&mut self.lines, part);
+            self.lines.push_str(part);
         }
+        self.mend(from);
         self.lines.push_str("\r\n");
+    }
+
+    /// Makes a space of each line break from a place on.
+    fn mend(&mut self, from: usize) {
+        if has_control(self.lines.as_bytes().get(from..).unwrap_or_default()) {
+            let mended = self.lines.get(from..).unwrap_or_default().replace(['\r', '\n'], " ");
+            self.lines.truncate(from);
+            self.lines.push_str(&mended);
+        }
     }
 
     /// Adds all of others.
@@ -53,6 +64,11 @@ impl Headers {
             extended.add_parts(known, &[text, if known == name { more } else { "" }]);
         }
         *self = extended;
+    }
+
+    /// All of them as the protocol writes them: a line each, with its end.
+    pub fn as_str(&self) -> &str {
+        &self.lines
     }
 
     /// How many there are.
@@ -84,14 +100,16 @@ impl From<Vec<(String, String)>> for Headers {
     }
 }
 
-fn push(lines: &mut String, text: &str) {
-    // All bytes are looked at, so that the compiler takes many at a time.
-    let breaks = text.bytes().fold(false, |found, byte| found | (byte == b'\r') | (byte == b'\n'));
-    if breaks {
-        lines.push_str(&text.replace(['\r', '\n'], " "));
-    } else {
-        lines.push_str(text);
-    }
+/// Whether a text has a byte below the space: eight of them are looked at a time. One that is not ASCII may count as such.
+fn has_control(text: &[u8]) -> bool {
+    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let below = |word: &[u8; 8]| u64::from_le_bytes(*word).wrapping_sub(SPACES) & HIGH;
+    let (words, rest) = text.as_chunks::<8>();
+    let found = words.iter().fold(0, |found, word| found | below(word));
+    // The last eight bytes have the rest in them.
+    let last = text.last_chunk::<8>().map_or(0, below);
+    (found | last) != 0 || (words.is_empty() && rest.iter().any(|byte| *byte < b' '))
 }
 
 #[cfg(test)]
@@ -105,6 +123,20 @@ mod tests {
         let wanted = [("A", "b: c"), ("", ""), ("A", " é   X: y"), ("B", "")];
         assert_eq!(headers.iter().collect::<Vec<_>>(), wanted);
         assert_eq!((headers.count(), headers.get("A"), headers.get("C")), (4, Some("b: c"), None));
+    }
+
+    #[test]
+    fn a_line_break_is_found_at_each_place() {
+        for length in 0..20 {
+            for at in 0..length {
+                for (byte, wanted) in [('\r', ' '), ('\n', ' '), ('\t', '\t'), ('é', 'é'), ('\0', '\0')] {
+                    let text = |c: char| (0..length).map(|n| if n == at { c } else { 'x' }).collect::<String>();
+                    let mut headers = Headers::default();
+                    headers.add("A", &text(byte));
+                    assert_eq!(headers.get("A"), Some(text(wanted).as_str()));
+                }
+            }
+        }
     }
 
     #[test]

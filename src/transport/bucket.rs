@@ -5,7 +5,8 @@ use super::session::{Live, Question, lost};
 use crate::error::{Code, Error};
 use async_nats::HeaderMap;
 use async_nats::jetstream::kv;
-use async_nats::jetstream::stream::RawMessageErrorKind;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::fmt::Display;
@@ -48,6 +49,20 @@ impl From<kv::Entry> for KeyValue {
                 kv::Operation::Delete => "delete",
                 kv::Operation::Purge => "purge",
             },
+        }
+    }
+}
+
+impl KeyValue {
+    /// A key's change as its stream keeps it.
+    fn kept(key: String, message: StreamMessage) -> KeyValue {
+        KeyValue {
+            key,
+            value: message.payload,
+            revision: message.sequence,
+            delta: 0,
+            created_ms: milliseconds(message.time),
+            operation: operation(&message.headers),
         }
     }
 }
@@ -130,6 +145,15 @@ impl Bucket {
     ) -> Result<Option<KeyValue>, Error> {
         check_key(&key)?;
         self.with(deadline, |store| async move {
+            // When it is asked directly, a server before 2.10 does not say that there is no such stream.
+            if revision.is_none() && !self.js.session.is_at_least(2, 10, 0) {
+                let last = store.stream.get_last_raw_message_by_subject(&format!("{}{key}", store.prefix)).await;
+                return match last {
+                    Ok(message) => Ok(Some(KeyValue::kept(key, message))),
+                    Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                    Err(error) => Err(self.failed(&error)),
+                };
+            }
             let Some(revision) = revision else {
                 return store
                     .entry(key)
@@ -140,14 +164,7 @@ impl Bucket {
             // Not by the store, which prints to standard output when the revision is of another key.
             match store.stream.get_raw_message(revision).await {
                 Ok(message) if message.subject.strip_prefix(&store.prefix) == Some(key.as_str()) => {
-                    Ok(Some(KeyValue {
-                        key,
-                        value: message.payload,
-                        revision: message.sequence,
-                        delta: 0,
-                        created_ms: milliseconds(message.time),
-                        operation: operation(&message.headers),
-                    }))
+                    Ok(Some(KeyValue::kept(key, message)))
                 }
                 Ok(_) => Ok(None),
                 Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),

@@ -7,6 +7,7 @@ use crate::config::{Ack, EnsureStream};
 use crate::message::Message;
 use async_nats::client::RequestErrorKind;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,12 @@ impl Link {
         if self.ack == Ack::None || self.signals.unconfirmable.load(Ordering::Relaxed) {
             return;
         }
+        let mut last = None;
         for (message, pattern) in batch.iter().filter_map(|message| Some((message, message.pattern.as_ref()?))) {
+            // Most have the very same one.
+            if last.replace(pattern).is_some_and(|last| Arc::ptr_eq(last, pattern)) {
+                continue;
+            }
             let now = Instant::now();
             if !streams.is_due(pattern, now) {
                 continue;
@@ -185,6 +191,12 @@ impl Link {
         if let Some(observer) = self.observer.upgrade() {
             observer.warn(&format!("{name} {for_what}"), found);
         }
+    }
+
+    /// Whether JetStream answers over this server, of whatever it speaks; two seconds at most. A server that is cut off from
+    /// the others of its cluster has none, or soon finds out.
+    pub async fn has_jetstream(&self) -> bool {
+        !matches!(self.api("INFO", &json!({})).await, Err(Silence::NoAnswer(_) | Silence::Nobody))
     }
 
     /// A request to JetStream's API.

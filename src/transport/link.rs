@@ -9,18 +9,19 @@
 //! gap, before the batch that is sent again. async-nats can't be told not to connect again; so the link has no login for a
 //! second time (see [`options`]), and whoever holds it makes a new link.
 
-use super::login::Login;
-use super::signals::{Signals, said};
+use super::options::{options, secrets};
+use super::parcel::Parcel;
+use super::signals::Signals;
 use super::streams::{self, Reply, Streams};
-use super::tls;
-use crate::config::{Ack, Auth, Endpoint, EnsureStream, Server};
+use crate::config::{Ack, Endpoint, EnsureStream, Server};
 use crate::error::{Code, Error};
 use crate::message::{Message, Purpose};
 use async_nats::connection::State;
-use async_nats::rustls::ClientConfig;
-use async_nats::{AuthError, Client, ConnectOptions, Event, HeaderMap, StatusCode, Subscriber};
-use futures_util::StreamExt;
+use async_nats::{Client, HeaderMap, StatusCode, Subject, Subscriber};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -31,6 +32,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_millis(20);
 /// How long a server takes to say that it does not take a message, where that is waited for.
 const VERDICT: Duration = Duration::from_millis(250);
+/// How many acknowledgements are taken up at a time.
+const MAX_TOGETHER: usize = 512;
+/// How long the number of a message can be.
+const MAX_DIGITS: usize = 20;
 /// What a mark has as its last token, where the acknowledgement of a message has a number.
 const MARK: &str = "mark";
 /// How long the answer to a mark without an echo takes at most, unless somebody else hears the mark.
@@ -77,10 +82,26 @@ pub enum Outcome {
     Awaited(u64),
 }
 
+/// What is known of the streams that take a message.
+#[derive(Clone, Copy)]
+struct Known {
+    is_taken: bool,
+    is_unknown: bool,
+}
+
+impl Known {
+    fn of(message: &Message, streams: &Streams) -> Known {
+        let is_unknown = |pattern| streams.is_unknown(pattern, &message.subject);
+        Known { is_taken: streams.take(&message.subject), is_unknown: message.pattern.as_ref().is_some_and(is_unknown) }
+    }
+}
+
 /// A connection that is up, or was.
 pub struct Link {
     pub(super) client: Client,
     inbox: String,
+    /// The subject of our own marks.
+    mark: String,
     /// What comes in under the inbox: our own marks, and the acknowledgements of streams.
     echoes: Subscriber,
     /// The number of the last mark, or message that is to be acknowledged.
@@ -138,6 +159,7 @@ impl Link {
         let ack_timeout = Duration::from_millis(endpoint.ack_timeout_ms);
         Ok(Link {
             client,
+            mark: format!("{inbox}.{MARK}"),
             inbox,
             echoes,
             serial: 0,
@@ -202,26 +224,39 @@ impl Link {
         self.ask(batch, streams).await;
         lock(&self.signals.denied).clear();
         let mut outcomes = Vec::with_capacity(batch.len());
+        let mut parcel = (self.ack != Ack::None && !carefully && batch.len() > 1).then(Parcel::default);
+        let mut last: Option<(&Message, Known)> = None;
         for message in batch {
             let unconfirmable = self.ack == Ack::None
                 || message.purpose == Purpose::Exchange
                 || self.signals.unconfirmable.load(Ordering::Relaxed);
-            let is_unknown = |pattern| streams.is_unknown(pattern, &message.subject);
+            // Many messages in a row go to one subject.
+            let alike = last.filter(|(last, _)| last.subject == message.subject && last.pattern == message.pattern);
+            let known = alike.map_or_else(|| Known::of(message, streams), |(_, known)| known);
+            last = Some((message, known));
             let named = self.named(message).is_some();
-            if !unconfirmable && !named && message.pattern.as_ref().is_some_and(is_unknown) {
+            if !unconfirmable && !named && known.is_unknown {
                 let text = format!("{}: JetStream does not say whether a stream takes it", message.subject);
                 outcomes.push(Outcome::Unsent(Error::new(Code::NotStored, text)));
                 continue;
             }
-            let taken = if named { !streams.is_silent } else { streams.take(&message.subject) };
+            let taken = if named { !streams.is_silent } else { known.is_taken };
             let (outcome, reply) = if !unconfirmable && taken {
                 self.serial = self.serial.wrapping_add(1);
                 self.awaited.insert(self.serial, message.subject.clone());
-                (Outcome::Awaited(self.serial), Some(format!("{}.{}", self.inbox, self.serial)))
+                let mut reply = String::with_capacity(self.inbox.len().saturating_add(1 + MAX_DIGITS));
+                reply.push_str(&self.inbox);
+                // Writing to a text does not fail.
+                let _ = write!(reply, ".{}", self.serial);
+                (Outcome::Awaited(self.serial), Some(reply))
             } else {
                 (Outcome::Delivered, message.reply.clone())
             };
-            match self.publish(message, reply).await {
+            let put = match &mut parcel {
+                Some(parcel) => self.put(message, reply, parcel).await,
+                None => self.publish(message, reply).await,
+            };
+            match put {
                 Ok(()) => outcomes.push(outcome),
                 Err(Some(error)) => {
                     self.forget(&outcome);
@@ -229,6 +264,11 @@ impl Link {
                 }
                 Err(None) => return Err(self.interrupted().await),
             }
+        }
+        if let Some(parcel) = &mut parcel
+            && self.post(parcel).await.is_err()
+        {
+            return Err(self.interrupted().await);
         }
         if self.ack == Ack::None {
             return Ok(outcomes);
@@ -244,6 +284,9 @@ impl Link {
         // acknowledge.
         let denied = std::mem::take(&mut *lock(&self.signals.denied));
         let unconfirmable = self.signals.unconfirmable.load(Ordering::Relaxed);
+        if denied.is_empty() && !unconfirmable {
+            return Ok(outcomes);
+        }
         for (message, outcome) in batch.iter().zip(&mut outcomes) {
             if denied.contains(&message.subject) {
                 self.forget(outcome);
@@ -267,6 +310,11 @@ impl Link {
             tokio::select! {
                 echo = self.echoes.next() => {
                     self.take_up(&echo?);
+                    // What has come in besides is settled with it.
+                    for _ in 0..MAX_TOGETHER {
+                        let Some(Some(echo)) = self.echoes.next().now_or_never() else { break };
+                        self.take_up(&echo);
+                    }
                 }
                 () = self.signals.changed.notified() => {}
                 // Should async-nats have dropped an event.
@@ -283,14 +331,40 @@ impl Link {
         }
     }
 
-    /// Hands one message to async-nats. `Err(None)` says that the connection is gone.
-    async fn publish(&self, message: &Message, reply: Option<String>) -> Result<(), Option<Error>> {
+    /// The form of a message that the server takes.
+    fn fitting<'m>(&self, message: &'m Message) -> Result<&'m Message, Option<Error>> {
         let limit = self.max_payload();
-        let Some(message) = message.within(limit) else {
+        message.within(limit).ok_or_else(|| {
             let (size, subject) = (message.size(), &message.subject);
             let what = format!("a message of {size} bytes to {subject}; the server takes {limit}");
-            return Err(Some(Error::new(Code::TooLarge, what)));
-        };
+            Some(Error::new(Code::TooLarge, what))
+        })
+    }
+
+    /// Puts one message into a parcel, and sends that if it is full. As for [`Link::publish`].
+    async fn put(&self, message: &Message, reply: Option<String>, parcel: &mut Parcel) -> Result<(), Option<Error>> {
+        let form = self.fitting(message)?;
+        let expected = self.named(form).map(|stream| (EXPECTED, stream));
+        // One that names a stream itself gets ours instead.
+        let fits = expected.is_none() || form.headers.get(EXPECTED).is_none();
+        if !fits || !parcel.add(form, reply.as_deref(), expected, &self.mark) {
+            self.post(parcel).await?;
+            return self.publish(message, reply).await;
+        }
+        if parcel.is_full() { self.post(parcel).await } else { Ok(()) }
+    }
+
+    /// Hands a parcel to async-nats. As for [`Link::publish`].
+    async fn post(&self, parcel: &mut Parcel) -> Result<(), Option<Error>> {
+        if parcel.is_empty() {
+            return Ok(());
+        }
+        self.client.publish(Subject::from(parcel.close(&self.mark)), Bytes::new()).await.map_err(|_| None)
+    }
+
+    /// Hands one message to async-nats. `Err(None)` says that the connection is gone.
+    async fn publish(&self, message: &Message, reply: Option<String>) -> Result<(), Option<Error>> {
+        let message = self.fitting(message)?;
         let (subject, payload) = (message.subject.clone(), message.payload.clone());
         let mut headers = HeaderMap::new();
         for (name, value) in message.headers.iter() {
@@ -313,11 +387,12 @@ impl Link {
 
     /// Takes up what came in under the inbox: the acknowledgement of a message, or the number of a mark, which is returned.
     fn take_up(&mut self, echo: &async_nats::Message) -> Option<u64> {
-        if let Some((_, mark)) = echo.subject.rsplit_once('-') {
+        let (_, last) = echo.subject.rsplit_once('.')?;
+        if let Some((_, mark)) = last.split_once('-') {
             // Whatever the answer to a mark is: the server has read it.
             return mark.parse().ok();
         }
-        let serial = echo.subject.rsplit_once('.').and_then(|(_, serial)| serial.parse::<u64>().ok());
+        let serial = last.parse::<u64>().ok();
         let Some(serial) = serial else {
             return <[u8; 8]>::try_from(&echo.payload[..]).ok().map(u64::from_be_bytes);
         };
@@ -395,7 +470,7 @@ impl Link {
 
     /// Sends a mark; false if the connection is gone.
     async fn send_mark(&self, mark: u64) -> bool {
-        let own = format!("{}.{MARK}", self.inbox);
+        let own = self.mark.clone();
         let bytes = mark.to_be_bytes().to_vec().into();
         let sent = if self.no_echo {
             let subject = if self.asks_who { ASK_WHO.to_owned() } else { own };
@@ -412,69 +487,4 @@ impl Link {
         tokio::time::sleep(LAST_WORDS).await;
         Interrupted { culprit: lock(&self.signals.culprit).take() }
     }
-}
-
-/// Reads what a connection takes from files, on another thread: a disk can hang.
-async fn secrets(
-    endpoint: &Endpoint,
-    server: &Server,
-    busy: &Arc<AtomicBool>,
-) -> Result<(Login, Option<ClientConfig>), String> {
-    let auth = if *server.auth() == Auth::None { &endpoint.auth } else { server.auth() };
-    let (auth, tls) = (auth.clone(), endpoint.tls.clone());
-    let inline = auth == Auth::None && tls.is_none();
-    let read = move || Ok((Login::of(&auth)?, tls.as_ref().map(tls::client_config).transpose()?));
-    if inline {
-        return read();
-    }
-    if busy.swap(true, Ordering::AcqRel) {
-        return Err("the files of the login or of TLS are still being read: a disk hangs".to_owned());
-    }
-    let done = busy.clone();
-    let reading = tokio::task::spawn_blocking(move || {
-        let found = read();
-        done.store(false, Ordering::Release);
-        found
-    });
-    match tokio::time::timeout(Duration::from_millis(endpoint.connect_timeout_ms), reading).await {
-        Ok(found) => found.unwrap_or_else(|_| Err("the login can't be read".to_owned())),
-        Err(_) => Err("the files of the login or of TLS can't be read in time: a disk hangs".to_owned()),
-    }
-}
-
-/// The options of async-nats for one connection to a server.
-fn options(endpoint: &Endpoint, login: Login, signals: &Arc<Signals>, observer: Weak<dyn Observer>) -> ConnectOptions {
-    let signals = signals.clone();
-    // Asked for at each connection, after the server's first word: once for each address that its name has, until one takes
-    // it. A second connection gets no login, and ends the client: with one attempt allowed, async-nats gives up.
-    let up = signals.clone();
-    let auth = move |nonce: Vec<u8>| {
-        let again = up.up.load(Ordering::Relaxed);
-        std::future::ready(if again { Err(AuthError::new("")) } else { login.answer(&nonce) })
-    };
-    let options = ConnectOptions::with_auth_callback(auth);
-    let options = if endpoint.no_echo { options.no_echo() } else { options };
-    options
-        .name(&endpoint.name)
-        .connection_timeout(Duration::from_millis(endpoint.connect_timeout_ms))
-        .ping_interval(Duration::from_millis(endpoint.ping_interval_ms))
-        .custom_inbox_prefix(&endpoint.inbox_prefix)
-        .max_reconnects(1)
-        .reconnect_delay_callback(|_| Duration::ZERO)
-        .ignore_discovered_servers()
-        // Subjects are checked when they are accepted.
-        .skip_subject_validation(true)
-        .event_callback(move |event| {
-            match event {
-                Event::Disconnected | Event::Closed => signals.ended.store(true, Ordering::Relaxed),
-                Event::ServerError(error) => {
-                    if let Some(observer) = observer.upgrade() {
-                        said(&error.to_string(), &signals, &*observer);
-                    }
-                }
-                _ => {}
-            }
-            signals.changed.notify_one();
-            std::future::ready(())
-        })
 }

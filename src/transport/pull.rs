@@ -218,7 +218,8 @@ impl Ordered {
             }
             // Without it they would say nothing.
             for (key, policy) in [("opt_start_seq", "by_start_sequence"), ("opt_start_time", "by_start_time")] {
-                if config.contains_key(key) && config.get("deliver_policy").and_then(|own| own.as_str()) != Some(policy) {
+                if config.contains_key(key) && config.get("deliver_policy").and_then(|own| own.as_str()) != Some(policy)
+                {
                     let text = format!("an ordered consumer has {key} only with deliver_policy = \"{policy}\"");
                     return Err(Error::new(Code::BadConfig, text));
                 }

@@ -123,8 +123,19 @@ pub fn is_staged(answer: &serde_json::Value) -> bool {
     is_repetition && answer.get("seq").and_then(serde_json::Value::as_u64) == Some(0)
 }
 
+/// What a stream says of a message that it has stored, as far as it counts.
+#[derive(serde::Deserialize)]
+struct Stored {
+    seq: u64,
+    error: Option<serde::de::IgnoredAny>,
+}
+
 /// Reads a stream's answer.
 pub fn read_reply(payload: &[u8]) -> Reply {
+    // Nearly all answers are this one.
+    if let Ok(Stored { seq: 1.., error: None }) = serde_json::from_slice(payload) {
+        return Reply::Stored;
+    }
     let Ok(answer) = serde_json::from_slice::<serde_json::Value>(payload) else {
         return Reply::Again("an answer that is none of JetStream's".to_owned());
     };

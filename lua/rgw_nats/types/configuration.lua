@@ -236,6 +236,6 @@
 ---What is on disk; empty if there is no spool: how much waits and since when, dead letters, what is damaged, the
 ---slot, and the last trouble.
 ---@field spool table
----@field login_expires integer When the login ends, a JWT's, in seconds since 1970; 0 if it does not.
+---@field login_expires_ms integer When the login ends, a JWT's, in milliseconds since 1970; 0 if it does not.
 ---@field warnings string[] A list of what is wrong with streams, each with the command that mends it.
 ---@field last_error string The last trouble, also when it is over; empty if there was none.

@@ -16,18 +16,37 @@ const ORDINARY: usize = 4096;
 
 impl Connection {
     /// Accepts a message: it is in memory, and will be delivered unless the process ends first; or on disk, where it survives
-    /// that. Waits until `deadline` at most (see [`Connection::patience`]), for the disk, or for room where `overflow` is
-    /// `block`; does not block otherwise. Gives what to wait for where `wait_ms` wants that.
+    /// that. Waits for the disk, or for room where `overflow` is `block`, as long as [`Connection::patience`] says; does not
+    /// block otherwise. Gives what to wait for where `wait_ms` wants that.
     ///
     /// # Errors
     /// `queue_full`, `too_large`, `closed`, `spool_full`, `spool_io`.
-    pub fn publish(&self, message: Message, deadline: Instant) -> Result<Option<Arc<Receipt>>, Error> {
-        let (mut receipts, result) = self.publish_all(vec![message], deadline);
-        result.map(|()| receipts.pop())
+    pub fn publish(&self, message: Message) -> Result<Option<Arc<Receipt>>, Error> {
+        if self.backlog.get().is_some() {
+            let (mut receipts, result) = self.publish_all(vec![message], Connection::patience(&self.endpoint));
+            return result.map(|()| receipts.pop());
+        }
+        let receipt = (self.endpoint.wait_ms != 0).then(|| Arc::new(Receipt::default()));
+        let entry = Entry::new(message, receipt.clone());
+        let deadline = entry.accepted + Connection::patience_for(&self.endpoint);
+        match self.push(entry, deadline) {
+            Ok(first) => {
+                if first {
+                    self.ready.notify_one();
+                }
+                self.accepted.fetch_add(1, Ordering::Relaxed);
+                Ok(receipt)
+            }
+            Err(error) => {
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+                self.trouble(&error.to_string());
+                Err(error)
+            }
+        }
     }
 
-    /// Accepts messages, each as [`Connection::publish`] does and whatever becomes of the others: with one wait for the disk
-    /// and one wake-up of the courier for all. The error is the first one that there was.
+    /// Accepts messages, each as [`Connection::publish`] does and whatever becomes of the others: with one wait for the disk,
+    /// until `deadline` at most, and one wake-up of the courier for all. The error is the first one that there was.
     pub fn publish_all(&self, messages: Vec<Message>, deadline: Instant) -> (Vec<Arc<Receipt>>, Result<(), Error>) {
         let (mut receipts, mut keeping, mut result) = (Vec::new(), Vec::new(), Ok(()));
         let (mut wake, mut accepted) = (false, 0);
@@ -99,12 +118,15 @@ impl Connection {
 
     /// Until when a request that comes now may wait for the disk or for room, all its messages together.
     pub fn patience(endpoint: &Endpoint) -> Instant {
-        let patience = match &endpoint.spool {
+        Instant::now() + Connection::patience_for(endpoint)
+    }
+
+    fn patience_for(endpoint: &Endpoint) -> Duration {
+        Duration::from_millis(match &endpoint.spool {
             Some(spool) => spool.commit_timeout_ms,
             None if endpoint.overflow == Overflow::Block => endpoint.block_ms,
             None => 0,
-        };
-        Instant::now() + Duration::from_millis(patience)
+        })
     }
 
     /// Puts an entry into the queue. Says whether someone must be woken for it.

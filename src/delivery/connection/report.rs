@@ -63,7 +63,7 @@ impl Connection {
             letters_lost,
             ("last_error", state.trouble.as_str().into()),
             ("spool", self.backlog.get().map_or_else(|| Value::record([]), Backlog::status)),
-            ("login_expires", state.login_expires.into()),
+            ("login_expires_ms", state.login_expires.saturating_mul(1000).into()),
             ("warnings", Value::list(state.warnings.values().flatten().map(|warning| warning.as_str().into()))),
         ])
     }

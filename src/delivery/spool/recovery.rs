@@ -11,10 +11,17 @@ use std::path::Path;
 /// Opens the queue of a slot. A file that is damaged is put aside, for someone to look at; a new one takes its place, and
 /// takes in what can still be read. So it is with a file that the thread has died of, but for the reading.
 pub fn open_store(slot: &Slot, shared: &Shared) -> Result<(Store, Disk), Failure> {
+    let opened = open_or_save(slot, shared)?;
+    shared.uses(opened.0.next());
+    Ok(opened)
+}
+
+fn open_or_save(slot: &Slot, shared: &Shared) -> Result<(Store, Disk), Failure> {
     let mut damage = None;
+    // That it can't be opened at present is no sign of damage, and no suspicion may stay behind.
+    let disk = shared.disk(slot)?;
     if !shared.suspect(slot.path()) {
-        let disk = shared.disk(slot)?;
-        let opened = Store::open(disk.clone());
+        let opened = Store::open(disk.clone(), shared.used());
         shared.clear(slot.path());
         match opened {
             Ok(store) => return Ok((store, disk)),
@@ -27,7 +34,7 @@ pub fn open_store(slot: &Slot, shared: &Shared) -> Result<(Store, Disk), Failure
     let reason = damage.as_ref().map_or("the thread has died of it".into(), ToString::to_string);
     shared.trouble(format!("a damaged queue is put aside, {}: {reason}", aside.display()));
     let disk = shared.disk(slot)?;
-    let mut store = Store::open(disk.clone())?;
+    let mut store = Store::open(disk.clone(), shared.used())?;
     if damage.is_some() {
         salvage(slot, &aside, &mut store)?;
     }

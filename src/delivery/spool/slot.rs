@@ -6,7 +6,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What the files of a slot look like; another number is left to whoever knows it.
@@ -16,9 +16,16 @@ const MAX_SLOTS: u32 = 256;
 const QUEUE: &str = "queue.redb";
 const COPY: &str = "copy.redb";
 
+/// Where a slot is: its directory, and the file system, by its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    path: PathBuf,
+    device: u64,
+}
+
 /// A slot that is ours.
 pub struct Slot {
-    path: PathBuf,
+    place: Place,
     lock: File,
 }
 
@@ -58,10 +65,42 @@ impl Slot {
         }
         let mut refused = Vec::new();
         for number in 0..MAX_SLOTS {
-            match claim(directory, number)? {
+            match claim(&path(directory, number))? {
                 Claim::Ours(slot) => return Ok((slot, refused)),
                 Claim::InUse => {}
                 Claim::Refused(reason) => refused.push(reason),
+            }
+        }
+        Err(io::Error::other(format!("all {MAX_SLOTS} slots in {} are in use", directory.display())))
+    }
+
+    /// The slot that was ours before: what is in memory has the positions of its queue, and these mean something else in
+    /// another one. If somebody has it now, one that has no queue.
+    ///
+    /// # Errors
+    /// What the operating system says; that all are in use; that another file system is there.
+    pub fn claim_again(directory: &Path, place: &Place) -> io::Result<Slot> {
+        // Where nothing is mounted any more, nobody finds again what is kept.
+        if fs::metadata(directory)?.dev() != place.device {
+            let shown = directory.display();
+            return Err(io::Error::other(format!(
+                "{shown} is on another file system than before; the gateway goes on with \
+                                                 it when it is mounted again, or with this one after a restart"
+            )));
+        }
+        let refused = match claim(&place.path)? {
+            Claim::Ours(slot) => return Ok(slot),
+            Claim::Refused(reason) => Err(io::Error::other(reason)),
+            Claim::InUse => Ok(()),
+        };
+        refused?;
+        for number in 0..MAX_SLOTS {
+            let path = path(directory, number);
+            if !path.join(QUEUE).try_exists()?
+                && let Claim::Ours(slot) = claim(&path)?
+                && !path.join(QUEUE).try_exists()?
+            {
+                return Ok(slot);
             }
         }
         Err(io::Error::other(format!("all {MAX_SLOTS} slots in {} are in use", directory.display())))
@@ -77,7 +116,7 @@ impl Slot {
             if !path(directory, number).join(QUEUE).try_exists()? {
                 continue;
             }
-            match claim(directory, number)? {
+            match claim(&path(directory, number))? {
                 Claim::Ours(slot) => slots.ours.push(slot),
                 Claim::InUse => {}
                 Claim::Refused(reason) => slots.refused.push(reason),
@@ -86,9 +125,14 @@ impl Slot {
         Ok(slots)
     }
 
-    /// Where it is.
+    /// Its directory.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.place.path
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The descriptor that holds the lock.
@@ -101,8 +145,8 @@ impl Slot {
     /// # Errors
     /// What the operating system says.
     pub fn open_queue(&self) -> io::Result<File> {
-        let file = private().truncate(false).open(self.path.join(QUEUE))?;
-        sync_directory(&self.path)?;
+        let file = private().truncate(false).open(self.path().join(QUEUE))?;
+        sync_directory(self.path())?;
         Ok(file)
     }
 
@@ -111,8 +155,8 @@ impl Slot {
     /// # Errors
     /// What the operating system says.
     pub fn remove_queue(&self) -> io::Result<()> {
-        fs::remove_file(self.path.join(QUEUE))?;
-        sync_directory(&self.path)
+        fs::remove_file(self.path().join(QUEUE))?;
+        sync_directory(self.path())
     }
 
     /// Puts a damaged file of the queue aside, for someone to look at; where it is now.
@@ -120,12 +164,12 @@ impl Slot {
     /// # Errors
     /// What the operating system says.
     pub fn set_aside(&self, now_ms: u64) -> io::Result<PathBuf> {
-        let mut aside = self.path.join(format!("{QUEUE}.damaged-{now_ms}"));
+        let mut aside = self.path().join(format!("{QUEUE}.damaged-{now_ms}"));
         while aside.try_exists()? {
             aside.as_mut_os_string().push("-1");
         }
-        fs::rename(self.path.join(QUEUE), &aside)?;
-        sync_directory(&self.path)?;
+        fs::rename(self.path().join(QUEUE), &aside)?;
+        sync_directory(self.path())?;
         Ok(aside)
     }
 
@@ -134,7 +178,7 @@ impl Slot {
     /// # Errors
     /// What the operating system says.
     pub fn copy_aside(&self, aside: &Path) -> io::Result<File> {
-        let mut copy = private().truncate(true).open(self.path.join(COPY))?;
+        let mut copy = private().truncate(true).open(self.path().join(COPY))?;
         io::copy(&mut File::open(aside)?, &mut copy)?;
         Ok(copy)
     }
@@ -144,7 +188,7 @@ impl Slot {
     /// # Errors
     /// What the operating system says.
     pub fn remove_copy(&self) -> io::Result<()> {
-        fs::remove_file(self.path.join(COPY))
+        fs::remove_file(self.path().join(COPY))
     }
 
     /// How many damaged files were put aside in all slots.
@@ -173,15 +217,14 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn claim(directory: &Path, number: u32) -> io::Result<Claim> {
-    let path = path(directory, number);
-    match DirBuilder::new().mode(0o700).create(&path) {
-        Ok(()) => sync_directory(directory)?,
+fn claim(path: &Path) -> io::Result<Claim> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => path.parent().map_or(Ok(()), sync_directory)?,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
     // What is not ours to understand is not touched, not even by a lock.
-    if let Some(reason) = refusal(&path)? {
+    if let Some(reason) = refusal(path)? {
         return Ok(Claim::Refused(reason));
     }
     let lock = private().truncate(false).open(path.join("LOCK"))?;
@@ -191,7 +234,7 @@ fn claim(directory: &Path, number: u32) -> io::Result<Claim> {
         Err(TryLockError::Error(error)) => return Err(error),
     }
     // Its last user may have been of another version.
-    if let Some(reason) = refusal(&path)? {
+    if let Some(reason) = refusal(path)? {
         return Ok(Claim::Refused(reason));
     }
     if !path.join("FORMAT").try_exists()? {
@@ -200,12 +243,13 @@ fn claim(directory: &Path, number: u32) -> io::Result<Claim> {
         file.write_all(FORMAT.as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, path.join("FORMAT"))?;
-        sync_directory(&path)?;
+        sync_directory(path)?;
     }
-    if fs::metadata(&path)?.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+    if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     }
-    Ok(Claim::Ours(Slot { path, lock }))
+    let place = Place { path: path.to_owned(), device: fs::metadata(path)?.dev() };
+    Ok(Claim::Ours(Slot { place, lock }))
 }
 
 /// Why a slot is left alone, if it is.

@@ -4,7 +4,7 @@ use super::disk::Disk;
 #[cfg(test)]
 use super::disk::Faults;
 use super::entry::{Entry, cost};
-use super::slot::Slot;
+use super::slot::{Place, Slot};
 use super::store::Tally;
 use crate::config::{Spool as Options, SyncRule};
 use crate::error::{Code, Error};
@@ -16,7 +16,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 #[cfg(test)]
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ const MAX_PENDING: Tally = Tally { count: 16_384, bytes: 64 << 20 };
 #[derive(Default)]
 struct State {
     slot: String,
+    /// Where the queue is.
+    place: Option<Place>,
     entries: Tally,
     dead: Tally,
     quarantined: u64,
@@ -66,6 +68,7 @@ pub struct Shared {
     on_news: OnNews,
     state: Mutex<State>,
     lock: AtomicI32,
+    used: AtomicU64,
 }
 
 impl Shared {
@@ -80,6 +83,7 @@ impl Shared {
             on_news,
             state: Mutex::default(),
             lock: AtomicI32::new(-1),
+            used: AtomicU64::new(0),
         }
     }
 
@@ -167,7 +171,24 @@ impl Shared {
     /// Notes the slot that is ours.
     pub fn holds(&self, slot: &Slot) {
         self.lock.store(slot.descriptor(), Ordering::Release);
-        self.state().slot = slot.path().display().to_string();
+        let mut state = self.state();
+        state.slot = slot.path().display().to_string();
+        state.place = Some(slot.place().clone());
+    }
+
+    /// Where the queue was when it was last open.
+    pub fn place(&self) -> Option<Place> {
+        self.state().place.clone()
+    }
+
+    /// A position as high as any that a queue of this process has given out before it was last opened.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Notes the first position that a queue gives out now.
+    pub fn uses(&self, position: u64) {
+        self.used.fetch_max(position, Ordering::Relaxed);
     }
 
     /// The descriptor that holds the slot's lock; none a second time.

@@ -62,12 +62,13 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a queue or makes one, checks every page and every entry, and puts damaged entries into quarantine.
+    /// Opens a queue or makes one, checks every page and every entry, and puts damaged entries into quarantine. What comes
+    /// new has positions beyond those that this queue has ever had, and beyond `after`, those that its reader has seen.
     ///
     /// # Errors
     /// A [`Failure`]; `is_damage` if the file can't be used.
-    pub fn open(backend: impl StorageBackend) -> Result<Store, Failure> {
-        Store::open_with(backend, true)
+    pub fn open(backend: impl StorageBackend, after: u64) -> Result<Store, Failure> {
+        Store::open_with(backend, true, after)
     }
 
     /// Opens a queue whose pages are known to be damaged, for what can be read of it nonetheless.
@@ -75,17 +76,18 @@ impl Store {
     /// # Errors
     /// A [`Failure`].
     pub fn open_unchecked(backend: impl StorageBackend) -> Result<Store, Failure> {
-        Store::open_with(backend, false)
+        Store::open_with(backend, false, 0)
     }
 
-    fn open_with(backend: impl StorageBackend, is_checked: bool) -> Result<Store, Failure> {
+    fn open_with(backend: impl StorageBackend, is_checked: bool, after: u64) -> Result<Store, Failure> {
         let mut builder = Database::builder();
         let builder = builder.set_cache_size(CACHE).set_check_integrity_on_open(is_checked);
         let database = builder.create_with_backend(backend)?;
         let write = database.begin_write()?;
         let next = {
             let mut meta = write.open_table(META)?;
-            let opened = meta.get("opened")?.map_or(0, |number| number.value()).saturating_add(1);
+            let before = meta.get("opened")?.map_or(0, |number| number.value());
+            let opened = before.max(after / RANGE).saturating_add(1);
             meta.insert("opened", opened)?;
             opened.saturating_mul(RANGE)
         };
@@ -144,6 +146,11 @@ impl Store {
         }
         self.is_dirty = !is_durable;
         Ok(write)
+    }
+
+    /// The position of the next entry.
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// What waits, what is dead, and how many are in quarantine.

@@ -192,7 +192,8 @@ impl Writer {
         self.shared.poison(format!("{}: {reason}", place.display()));
     }
 
-    /// Opens the queue: of the slot that is ours, or of the first one that is free.
+    /// Opens the queue: of the slot that is ours, or of the first one that is free. If it can't be opened nothing of it stays
+    /// open, so that its file system can be mended.
     fn open(&mut self) {
         match self.try_open() {
             Ok(()) => {
@@ -202,13 +203,21 @@ impl Writer {
                     self.shared.arrived();
                 }
             }
-            Err(failure) => self.poison(&failure.to_string()),
+            Err(failure) => {
+                self.poison(&failure.to_string());
+                let _ = self.shared.take_lock();
+                self.slot = None;
+            }
         }
     }
 
     fn try_open(&mut self) -> Result<(), Failure> {
         if self.slot.is_none() {
-            let (slot, refused) = Slot::claim(Path::new(&self.shared.options.directory))?;
+            let directory = Path::new(&self.shared.options.directory);
+            let (slot, refused) = match self.shared.place() {
+                None => Slot::claim(directory)?,
+                Some(place) => (Slot::claim_again(directory, &place)?, Vec::new()),
+            };
             self.shared.refused(refused);
             self.shared.holds(&slot);
             self.slot = Some(slot);
@@ -232,7 +241,10 @@ impl Writer {
         }
         self.expire();
         self.flush();
-        self.adoption.look(&self.shared);
+        // Without a queue of its own the former one would look like an orphan's.
+        if self.store.is_some() {
+            self.adoption.look(&self.shared);
+        }
         self.give_room();
         self.report();
     }

@@ -20,9 +20,13 @@ fn bad(text: String) -> Error {
 
 /// A string that is a subject NATS takes to publish to.
 pub fn subject(value: &Value, what: &str) -> Result<String, Error> {
+    legal(value, what).map(str::to_owned)
+}
+
+fn legal<'v>(value: &'v Value, what: &str) -> Result<&'v str, Error> {
     let text = text(value, what)?;
     check_subject(text).map_err(|problem| Error::new(Code::BadSubject, format!("the {what} {problem}")))?;
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 /// Likewise, or nothing.
@@ -73,7 +77,9 @@ pub fn payload(call: &mut Call, place: usize) -> Result<Vec<u8>, Error> {
 
 /// The message of a call: subject and payload from `place` on, its headers at `headers`.
 pub fn message(call: &mut Call, place: usize, headers: usize) -> Result<Message, Error> {
-    let subject = subject(call.argument(place), "subject")?;
+    legal(call.argument(place), "subject")?;
+    let Value::String(subject) = call.take(place) else { return Err(bad("the subject must be a string".into())) };
+    let subject = String::from_utf8(subject).map_err(|_| bad("the subject must be UTF-8".into()))?;
     let headers = self::headers(call.argument(headers))?;
     let payload = payload(call, place.saturating_add(1))?;
     Message::new(subject, headers, payload)
@@ -112,6 +118,19 @@ pub fn pattern(subject: &str) -> Arc<str> {
     }
 }
 
+/// Likewise, by the one of the last message, which most often is the same.
+pub fn pattern_like(last: &mut Option<Arc<str>>, subject: &str) -> Arc<str> {
+    let fits = |known: &Arc<str>| match known.strip_suffix('>') {
+        // What comes before it ends in a dot, so that it is a whole token.
+        Some(first) => subject.starts_with(first),
+        None => **known == *subject,
+    };
+    match last {
+        Some(known) if fits(known) => known.clone(),
+        _ => last.insert(pattern(subject)).clone(),
+    }
+}
+
 /// A time limit, as one argument of a call: milliseconds.
 pub fn limit(value: &Value, default: u64) -> Result<Duration, Error> {
     let number = match value {
@@ -136,4 +155,17 @@ pub fn options(call: &Call, place: usize) -> Result<Fields<'_>, Error> {
 /// The option `timeout_ms`.
 pub fn timeout(fields: &mut Fields<'_>) -> Duration {
     Duration::from_millis(fields.integer("timeout_ms", 0..=MAX_WAIT, WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pattern_of_the_last_subject_is_taken_where_it_is_the_same() {
+        let mut last = None;
+        for subject in ["a.b", "a.c", "a", "a", "ab.c", "a.b", "b", "b.", "b.c.d", "bb"] {
+            assert_eq!(pattern_like(&mut last, subject), pattern(subject), "{subject}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use crate::value::{Class, Object, Value};
 use serde_json::Value as Json;
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What scripts do with a consumer.
 pub const METHODS: &[Entry] = &[Entry::of::<Fetch>(), Entry::of::<Next>(), Entry::of::<Info>(), Entry::of::<Delete>()];
@@ -83,8 +84,8 @@ impl HeldConsumer {
         match &self.kind {
             Kind::Pull(pull) => {
                 let pull = pull.clone();
-                self.owner.wish(limit, |deadline| async move {
-                    let batch = Batch { most: 1, no_wait: limit.is_zero() };
+                let batch = Batch { most: 1, no_wait: limit.is_zero() };
+                self.owner.wish(patience(limit, batch.no_wait), |deadline| async move {
                     let late = || Error::new(Code::Timeout, format!("{}: no message in time", pull.name()));
                     let message = pull.fetch(batch, deadline).await?.into_iter().next().ok_or_else(late)?;
                     Ok(received::stored(message, &client))
@@ -97,6 +98,12 @@ impl HeldConsumer {
             }
         }
     }
+}
+
+/// How long messages are waited for: what is there still takes its time to come, and what is handed out and comes too late
+/// comes again only after the consumer's `ack_wait`.
+fn patience(limit: Duration, no_wait: bool) -> Duration {
+    if no_wait { limit.max(Duration::from_millis(arguments::WAIT)) } else { limit }
 }
 
 /// `consumer:fetch(count, options)`.
@@ -120,10 +127,8 @@ impl Function for Fetch {
         let limit = arguments::timeout(&mut fields);
         let no_wait = fields.boolean("no_wait", false) || limit.is_zero();
         refuse(&fields.finish())?;
-        // What is there still takes its time to come.
-        let limit = if no_wait { limit.max(std::time::Duration::from_millis(arguments::WAIT)) } else { limit };
         let client = held.owner.handle();
-        held.owner.wish(limit, |deadline| async move {
+        held.owner.wish(patience(limit, no_wait), |deadline| async move {
             let messages = pull.fetch(Batch { most, no_wait }, deadline).await?;
             Ok(Value::list(messages.into_iter().map(|message| received::stored(message, &client))))
         })

@@ -1,7 +1,6 @@
 //! Messages that came in, as tables with methods.
 
 use super::{Client, arguments};
-use crate::delivery::Connection;
 use crate::error::{Code, Error};
 use crate::lua::boundary::{Call, Entry, Function};
 use crate::lua::read;
@@ -120,7 +119,7 @@ impl Function for Respond {
         let headers = arguments::headers(call.argument(4))?;
         let mut message = Message::new(reply, headers, arguments::payload(call, 3)?)?;
         message.purpose = Purpose::Exchange;
-        connection.publish(message, Connection::patience(connection.endpoint()))?;
+        connection.publish(message)?;
         Ok(Value::Boolean(true))
     }
 }

@@ -1,5 +1,5 @@
 -- Calls every function of the module with every kind of argument, and has each result judged.
--- PORT is where no broker is. WAY is how to call. Returns how much was done.
+-- PORT is where no broker is, STREAMS where one with JetStream is. WAY is how to call. Returns how much was done.
 
 local unpack = table.unpack
 local nats = require("rgw_nats")
@@ -10,9 +10,36 @@ collectgarbage("stop")
 local function handle() return assert(nats.connect(url)) end
 local handle_metatable = debug.getmetatable(handle())
 
--- One of each class that there is without a server; the specs have those of buckets.
+-- What there is only with a server, made anew for each connection: a bucket, a watch, a message, one of a stream.
+local function served(connection)
+  local js = assert(connection:jetstream({ timeout_ms = 10000 }))
+  local bucket = assert(js:create_bucket({ bucket = "kinds", storage = "memory" }))
+  assert(js:create_stream({ name = "kinds", subjects = { "kinds.>" }, storage = "memory" }))
+  assert(js:publish("kinds.a", "x"))
+  local consumer = assert(js:consumer("kinds", { ack_policy = "explicit", deliver_policy = "last" }))
+  local subscription = assert(connection:subscribe("plain"))
+  assert(connection:flush(10000) and connection:publish("plain", "x", nil, "reply"))
+  return {
+    bucket = bucket, watch = assert(bucket:watch()), consumer = consumer,
+    message = assert(subscription:next(10000)), stream_message = assert(consumer:next(10000)),
+  }
+end
+local broker = "nats://127.0.0.1:" .. STREAMS
+local there, gone
+do
+  there = served(assert(nats.connect(broker)))
+  local closed = assert(nats.connect(broker))
+  gone = served(closed)
+  closed:close()
+end
+
+-- One of each class.
 local function jetstream() return assert(handle():jetstream({ timeout_ms = 1 })) end
 local classes = {
+  bucket = function() return there.bucket end,
+  watch = function() return there.watch end,
+  message = function() return there.message end,
+  ["message of a stream"] = function() return there.stream_message end,
   subscription = function() return assert(handle():subscribe("a.>")) end,
   future = function() return assert(handle():request_async("a", "b", { timeout_ms = 0 })) end,
   poller = function() return assert(nats.poller()) end,
@@ -123,6 +150,11 @@ local raising = {
   ["a handle"] = function() error(handle()) end,
   ["yield"] = function() coroutine.yield("yielded") end,
 }
+-- Two ways to be the wrong receiver: of another class, and of a connection that was closed.
+for _, class in ipairs({ "bucket", "watch", "consumer", "message", "stream_message" }) do
+  kinds[#kinds + 1] = { class, function() return there[class] end, rare = true }
+  kinds[#kinds + 1] = { class .. " of a closed connection", function() return gone[class] end, rare = true }
+end
 for way, raise in pairs(raising) do
   -- Two ways are enough where every kind meets every other.
   local rare = way ~= "a table" and way ~= "yield"
@@ -181,7 +213,7 @@ for class, make in pairs(classes) do
   walk(class, debug.getmetatable(make()))
 end
 -- Fewer would say that the walk fails to find what there is.
-assert(#functions >= 60, "only " .. #functions .. " functions were found")
+assert(#functions >= 96, "only " .. #functions .. " functions were found")
 
 -- The calls ---------------------------------------------------------------------------------------------------------
 

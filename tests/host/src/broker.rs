@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub struct Broker {
     server: Child,
     port: u16,
     monitor: u16,
+    /// Where its streams are, if it has any.
+    store: Option<PathBuf>,
 }
 
 impl Broker {
@@ -67,8 +70,28 @@ impl Broker {
         panic!("nats-server does not start; is the package nats-server installed?");
     }
 
+    /// Starts a server with JetStream, likewise.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn with_streams() -> Broker {
+        for _ in 0..5 {
+            let free = TcpListener::bind(local(0)).and_then(|listener| listener.local_addr());
+            let port = free.expect("a free port").port();
+            let store = std::env::temp_dir().join(format!("rgw_nats-host-{}-{port}", std::process::id()));
+            if let Some(broker) = Broker::start_in(port, Some(store)) {
+                return broker;
+            }
+        }
+        panic!("nats-server does not start with JetStream");
+    }
+
     /// Starts a server on a port and waits until it answers; `None` if it ends instead.
     pub fn start_on(port: u16) -> Option<Broker> {
+        Broker::start_in(port, None)
+    }
+
+    fn start_in(port: u16, store: Option<PathBuf>) -> Option<Broker> {
         let program = if std::path::Path::new("/usr/sbin/nats-server").exists() {
             "/usr/sbin/nats-server"
         } else {
@@ -78,12 +101,13 @@ impl Broker {
         let monitor = free.expect("a free port").port();
         let server = Command::new(program)
             .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-m", &monitor.to_string()])
+            .args(store.iter().flat_map(|store| ["-js".as_ref(), "-sd".as_ref(), store.as_os_str()]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));
-        let mut broker = Broker { server, port, monitor };
+        let mut broker = Broker { server, port, monitor, store };
         let deadline = Instant::now() + START;
         while Instant::now() < deadline {
             if !matches!(broker.server.try_wait(), Ok(None)) {
@@ -121,6 +145,9 @@ impl Drop for Broker {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
+        if let Some(store) = &self.store {
+            let _ = std::fs::remove_dir_all(store);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ fn without_a_broker_the_end_takes_exit_timeout_ms() {
         let took = outcome.took;
         assert!(took >= limit, "{limit_ms} ms to exit, and it took {took:?}: nobody waited for the messages");
         assert!(took < limit + Duration::from_millis(slack_ms), "{limit_ms} ms to exit, and it took {took:?}");
-        let told = outcome.log.contains("the process ends with messages for nats://127.0.0.1:");
+        let told = outcome.log.contains("the process ends with 10 messages for nats://127.0.0.1:");
         assert!(told, "the log does not tell of the loss: {}", outcome.log);
     }
 }

@@ -80,7 +80,7 @@ fn append(n: u8) -> Append {
 }
 
 fn entries(image: Vec<u8>) -> Result<Vec<u8>, Failure> {
-    let mut store = Store::open(Recorder::of(image))?;
+    let mut store = Store::open(Recorder::of(image), 0)?;
     let entries = store.read(0, usize::MAX, usize::MAX)?;
     assert_eq!(store.tallies().2, 0, "nothing is in quarantine");
     for entry in &entries {
@@ -92,7 +92,7 @@ fn entries(image: Vec<u8>) -> Result<Vec<u8>, Failure> {
 /// A queue, what was done to its disk, and after how many acts it has had which entries for certain.
 fn history() -> (Vec<Act>, Vec<(usize, Vec<u8>)>) {
     let recorder = Recorder::default();
-    let mut store = Store::open(recorder.clone()).unwrap();
+    let mut store = Store::open(recorder.clone(), 0).unwrap();
     let mut known = vec![(recorder.acts().len(), Vec::new())];
     let mut held = Vec::new();
     let mut first = 0;
@@ -210,7 +210,7 @@ fn a_changed_byte_costs_one_entry_and_is_told() {
 #[test]
 fn a_frame_that_is_wrong_in_a_sound_file_goes_into_quarantine() {
     let recorder = Recorder::default();
-    let mut store = Store::open(recorder.clone()).unwrap();
+    let mut store = Store::open(recorder.clone(), 0).unwrap();
     let first = store.commit(&(0..3).map(append).collect::<Vec<_>>(), &[]).unwrap();
     store.spoil(first + 1);
     assert_eq!(store.read(0, 9, 9999).unwrap().len(), 2);
@@ -218,14 +218,14 @@ fn a_frame_that_is_wrong_in_a_sound_file_goes_into_quarantine() {
     store.spoil(first + 2);
     drop(store);
     let image = recorder.0.lock().unwrap().0.clone();
-    let mut store = Store::open(Recorder::of(image)).unwrap();
+    let mut store = Store::open(Recorder::of(image), 0).unwrap();
     assert_eq!((store.read(0, 9, 9999).unwrap().len(), store.tallies().0.count, store.tallies().2), (1, 1, 2));
 }
 
 #[test]
 fn whatever_byte_changes_nothing_is_invented_and_loss_is_told() {
     let recorder = Recorder::default();
-    let mut store = Store::open(recorder.clone()).unwrap();
+    let mut store = Store::open(recorder.clone(), 0).unwrap();
     store.commit(&(0..20).map(append).collect::<Vec<_>>(), &[]).unwrap();
     drop(store);
     let whole = recorder.0.lock().unwrap().0.clone();

@@ -133,3 +133,78 @@ fn a_thread_that_dies_is_started_anew_and_a_file_that_kills_it_is_put_aside() {
     until("the file is put aside", || status(&spool, "damaged_files") == 1);
     assert_eq!(texts(&spool), ["c"]);
 }
+
+/// Has the disk fail, does something to what is on it, and has it work again.
+fn meanwhile(spool: &Spool, work: impl FnOnce()) {
+    faults(spool).write.store(true, Ordering::Relaxed);
+    spool.keep(b"in vain".to_vec()).unwrap_err();
+    // Long enough for several attempts to open it again.
+    std::thread::sleep(Duration::from_millis(200));
+    work();
+    faults(spool).write.store(false, Ordering::Relaxed);
+}
+
+#[test]
+fn positions_of_a_queue_that_is_gone_mean_nothing_in_the_next_one() {
+    let scratch = Scratch::new("gone");
+    let spool = scratch.spool();
+    let former: Vec<u64> = (0..9).map(|n| spool.keep(vec![n]).unwrap()).collect();
+    meanwhile(&spool, || fs::remove_file(scratch.slot(0).join("queue.redb")).unwrap());
+    until("it recovers", || status(&spool, "poisoned") == 0);
+    assert!(spool.keep(b"new".to_vec()).unwrap() > former[8]);
+    // Who has read so far reads on.
+    assert_eq!(spool.read(former[8], 9, 99).wait(LONG).unwrap().len(), 1);
+    spool.done(former).unwrap();
+    assert_eq!(texts(&spool), ["new"]);
+}
+
+#[test]
+fn a_file_that_can_not_be_opened_for_a_while_is_not_put_aside() {
+    let scratch = Scratch::new("unopened");
+    let spool = scratch.spool();
+    spool.keep(b"a".to_vec()).unwrap();
+    let (file, away) = (scratch.slot(0).join("queue.redb"), scratch.0.join("away"));
+    meanwhile(&spool, || {
+        fs::rename(&file, &away).unwrap();
+        fs::create_dir(&file).unwrap();
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(status(&spool, "poisoned"), 1);
+    fs::remove_dir(&file).unwrap();
+    fs::rename(&away, &file).unwrap();
+    until("it recovers", || status(&spool, "poisoned") == 0);
+    assert_eq!((texts(&spool).first().unwrap().as_str(), status(&spool, "damaged_files")), ("a", 0));
+}
+
+#[test]
+fn a_slot_whose_disk_fails_is_let_go_and_taken_again_or_another_one_if_somebody_has_it() {
+    let scratch = Scratch::new("let-go");
+    let spool = scratch.spool();
+    spool.keep(b"a".to_vec()).unwrap();
+    let lock = || fs::File::open(scratch.slot(0).join("LOCK")).unwrap();
+    assert!(lock().try_lock().is_err());
+    meanwhile(&spool, || until("it is let go", || lock().try_lock().is_ok()));
+    until("it recovers", || status(&spool, "poisoned") == 0);
+    assert_eq!(texts(&spool).first().unwrap(), "a");
+    assert!(lock().try_lock().is_err());
+    let other = lock();
+    meanwhile(&spool, || until("it is somebody else's", || other.try_lock().is_ok()));
+    until("it recovers", || status(&spool, "poisoned") == 0);
+    spool.keep(b"b".to_vec()).unwrap();
+    assert!(scratch.slot(1).join("queue.redb").exists());
+    drop(other);
+    until("what was left behind is adopted", || texts(&spool).contains(&"a".to_owned()));
+}
+
+#[test]
+fn a_directory_without_its_file_system_is_not_used() {
+    let scratch = Scratch::new("unmounted");
+    let Some(mount) = Mount::new(&scratch.0, "size=60m") else { return };
+    let spool = scratch.spool();
+    spool.keep(b"a".to_vec()).unwrap();
+    meanwhile(&spool, || drop(mount));
+    std::thread::sleep(Duration::from_millis(300));
+    let error = spool.append(b"hidden".to_vec()).err().unwrap();
+    assert!(error.to_string().contains("another file system than before"), "{error}");
+    assert!(!scratch.slot(0).exists());
+}

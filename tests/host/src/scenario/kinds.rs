@@ -2,16 +2,16 @@
 
 use super::STACK;
 use host::lua::{GC_RESTART, GC_STOP, lua_gc, lua_getglobal, lua_settop};
-use host::{ClosedPort, Setup, State};
+use host::{Broker, ClosedPort, Setup, State};
 
 const SCRIPT: &str = include_str!("../../lua/kinds.lua");
 
 /// Runs the script in a way that it knows, on a stack as small as RGW's, closes the state, and judges all calls.
 fn play(way: &'static str) {
     let work = move || {
-        let port = ClosedPort::take();
+        let (port, streams) = (ClosedPort::take(), Broker::with_streams());
         let state = State::open(&Setup { debug: true, ..Setup::default() }).expect("a state");
-        state.must_run(&format!("PORT, WAY = {}, '{way}'", port.port()));
+        state.must_run(&format!("PORT, STREAMS, WAY = {}, {}, '{way}'", port.port(), streams.port()));
         let found = state.must_run(SCRIPT);
         let gateway = state.close();
         let outcomes = gateway.outcomes.borrow();
