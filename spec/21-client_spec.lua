@@ -155,6 +155,38 @@ describe("request()", function()
   end)
 end)
 
+describe("requests that nobody answers", function()
+  it("leave no memory behind on their connection", function()
+    local run = helpers.run([[
+      local nats = require("rgw_nats")
+      local connection = assert(nats.connect(arg[1]))
+      local silent = assert(connection:subscribe("silent", { capacity = 1 }))
+      local js = assert(connection:jetstream({ timeout_ms = 50 }))
+      assert(connection:flush(10000))
+      local sizes = {}
+      for round = 1, 12 do
+        local futures = {}
+        for n = 1, 5000, 2 do
+          futures[n] = assert(connection:request_async("silent", "x", { timeout_ms = 50 }))
+          futures[n + 1] = assert(js:publish_async("silent", "x"))
+        end
+        for _, future in ipairs(futures) do future:wait() end
+        futures = nil
+        collectgarbage()
+        collectgarbage()
+        assert(connection:flush(10000))
+        sizes[round] = tonumber(io.open("/proc/self/statm"):read("a"):match("%d+ (%d+)")) * 4
+      end
+      io.write(table.concat(sizes, " "))
+    ]], { server:url() })
+    assert.equal(0, run.status, run.err)
+    local sizes = {}
+    for size in run.out:gmatch("%d+") do sizes[#sizes + 1] = tonumber(size) end
+    -- In KiB; what stays of each would be a third of one.
+    assert.is_true(sizes[12] - sizes[5] < 2048, run.out)
+  end)
+end)
+
 describe("request_many()", function()
   local asked
   -- Has the question answered so, a moment apart, by somebody else's process of words.

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod context;
+mod inbox;
 mod jetstream;
 mod link;
 mod login;

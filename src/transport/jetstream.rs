@@ -202,7 +202,10 @@ impl Link {
     /// A request to JetStream's API.
     async fn api(&self, name: &str, body: &Value) -> Result<Value, Silence> {
         let subject = format!("$JS.API.{name}");
-        let asked = self.client.request(subject.clone(), body.to_string().into());
+        // With an inbox of its own: async-nats never forgets a question to its common one that is not answered.
+        let inbox = self.client.new_inbox();
+        let request = async_nats::Request::new().payload(body.to_string().into()).inbox(inbox).timeout(None);
+        let asked = self.client.send_request(subject.clone(), request);
         tokio::pin!(asked);
         let patience = if self.client.server_info().jetstream { API_TIMEOUT } else { ELSEWHERE_TIMEOUT };
         let deadline = tokio::time::Instant::now() + patience;

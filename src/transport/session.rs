@@ -2,21 +2,22 @@
 //!
 //! A link ends with its connection, and so does what is under way on it. What lasts - a subscription - goes over to the next.
 
+use super::inbox::Inbox;
 use super::link::{ASK_WHO, Link, OVERHEARD};
 use super::received::Received;
 use super::signals::Signals;
 use super::subscription::Subscription;
 use crate::error::{Code, Error};
 use crate::message::{Headers, Message};
-use async_nats::client::{PublishErrorKind, RequestErrorKind};
-use async_nats::{Client, HeaderMap, Request};
+use async_nats::client::PublishErrorKind;
+use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 /// The connection of a link.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub(super) struct Live {
     no_echo: bool,
     /// Tells one connection from the next.
     pub number: u64,
+    /// Where answers come in, once there was a question.
+    inbox: Arc<OnceCell<Inbox>>,
 }
 
 impl Live {
@@ -105,7 +108,7 @@ impl Session {
     pub fn attach(&self, link: &Link) {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let (client, signals) = (link.client.clone(), link.signals.clone());
-        self.live.send_replace(Some(Live { client, signals, no_echo: link.no_echo, number }));
+        self.live.send_replace(Some(Live { client, signals, no_echo: link.no_echo, number, inbox: Arc::default() }));
     }
 
     /// Lets go of it: it is lost.
@@ -125,8 +128,15 @@ impl Session {
 
     /// Waits until a connection is no longer the one that is up.
     pub(super) async fn is_over(&self, live: &Live) {
-        let other = |now: &Option<Live>| now.as_ref().is_none_or(|now| now.number != live.number);
-        let _ = self.live.subscribe().wait_for(other).await;
+        self.over(live).await;
+    }
+
+    /// As `is_over`, for who does not hold on to the session.
+    fn over(&self, live: &Live) -> impl Future<Output = ()> + Send + 'static {
+        let (mut now, number) = (self.live.subscribe(), live.number);
+        async move {
+            let _ = now.wait_for(|now| now.as_ref().is_none_or(|now| now.number != number)).await;
+        }
     }
 
     /// The connection, if there is one in time.
@@ -179,19 +189,11 @@ impl Session {
     pub async fn request(&self, question: Question, deadline: Instant) -> Result<Received, Error> {
         let subject = question.subject.clone();
         self.with(deadline, &subject, |live| async move {
-            let request = Request::new().payload(question.payload).timeout(None);
-            let request = match headers(&question.headers) {
-                Some(headers) => request.headers(headers),
-                None => request,
-            };
-            let answer = live.client.send_request(question.subject.clone(), request).await;
-            answer.map(Received::from).map_err(|error| match error.kind() {
-                RequestErrorKind::NoResponders => no_responders(&question.subject),
-                RequestErrorKind::TimedOut => Error::new(Code::Timeout, format!("{}: no answer", question.subject)),
-                RequestErrorKind::MaxPayloadExceeded => too_large(&question.subject, &error),
-                RequestErrorKind::InvalidSubject => Error::new(Code::BadSubject, question.subject.clone()),
-                RequestErrorKind::Other => lost(),
-            })
+            let open = async { Inbox::open(&live.client, self.over(&live)).await.ok_or_else(lost) };
+            let (place, reply) = live.inbox.get_or_try_init(|| open).await?.place();
+            publish(&live.client, &question, Some(reply)).await?;
+            let answer = Received::from(place.answer().await.ok_or_else(lost)?);
+            if answer.status == Some(503) { Err(no_responders(&question.subject)) } else { Ok(answer) }
         })
         .await
     }

@@ -27,7 +27,9 @@ pub fn dropped() {
     // Subjects of its own in each state, so that messages are not for all of them.
     let script = || {
         format!(
-            "local own = '.{}.'
+            "-- The thread keeps up: what is measured is what is left, and not how much is open at a time.
+             assert(nc:flush(10000))
+             local own = '.{}.'
              for n = 1, {EACH} / 2 do assert(assert(nc:subscribe('dropped' .. own .. n)):status().open) end
              -- Held by globals, so that only the end of the state ends them.
              for n = 1, {EACH} / 2 do _G['kept' .. n] = assert(nc:subscribe('kept' .. own .. n)) end
