@@ -185,6 +185,29 @@ describe("requests that nobody answers", function()
     -- In KiB; what stays of each would be a third of one.
     assert.is_true(sizes[12] - sizes[5] < 2048, run.out)
   end)
+
+  it("is refused when 65,536 are under way, and done again when there are fewer", function()
+    subscribe("silent")
+    local run = helpers.run([[
+      local nats = require("rgw_nats")
+      local connection = assert(nats.connect(arg[1], { exit_timeout_ms = 0 }))
+      assert(connection:flush(10000))
+      local futures, message, code = {}, nil, nil
+      repeat
+        local future
+        future, message, code = connection:request_async("silent", "", { timeout_ms = 600000 })
+        futures[#futures + 1] = future
+      until not future
+      print(#futures, code, message)
+      for n = 1, 100 do assert(futures[n]:cancel()) end
+      for _ = 1, 1000 do
+        if connection:request_async("silent", "", { timeout_ms = 600000 }) then return print("again") end
+        os.execute("sleep 0.01")
+      end
+    ]], { server:url() })
+    assert.equal(0, run.status, run.err)
+    assert.matches("^65536\tno_resources\tno_resources: 65536 calls .*\nagain\n$", run.out)
+  end)
 end)
 
 describe("request_many()", function()

@@ -24,13 +24,17 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zone_groups::ZoneGroups;
 
 /// How many endpoints can be open at a time.
 const MAX_CONNECTIONS: usize = 64;
+
+/// How many calls of scripts can be under way at a time. Each takes about a kilobyte, until its time limit at most, whether
+/// somebody waits for it or not.
+const MAX_PROMISES: usize = 65_536;
 
 /// How many requests that have waited for their configuration are published together.
 const LATE: usize = 256;
@@ -61,6 +65,8 @@ struct Process {
     connections: Mutex<HashMap<Endpoint, Arc<Connection>>>,
     configurations: Configurations,
     zone_groups: ZoneGroups,
+    /// How much is promised to scripts and not done yet.
+    promises: AtomicUsize,
     ending: AtomicBool,
 }
 
@@ -121,6 +127,7 @@ fn start() -> Result<&'static Process, Error> {
         connections: Mutex::default(),
         configurations: Configurations::new(),
         zone_groups: ZoneGroups::default(),
+        promises: AtomicUsize::new(0),
         ending: AtomicBool::new(false),
     };
     let process: &'static Process = Box::leak(Box::new(process));
@@ -204,35 +211,36 @@ pub fn connection(endpoint: &Endpoint) -> Result<Arc<Connection>, Error> {
 /// Does not block.
 ///
 /// # Errors
-/// `no_resources`; `closed` (the process is ending).
+/// `no_resources` (so much is promised already, too); `closed` (the process is ending).
 pub fn promise(
     limit: Duration,
     work: impl Future<Output = Result<Value, Error>> + Send + 'static,
 ) -> Result<Arc<Promise>, Error> {
-    let process = unless_ending()?;
-    let promise = Arc::new(Promise::new(limit));
-    let own = promise.clone();
-    let stop = process.runtime.spawn(async move {
-        let result = work.await;
-        own.end(result);
-    });
-    promise.on_cancel(stopping(stop));
-    Ok(promise)
+    promised(limit, work, true)
 }
 
 /// As [`promise`], of what is for nobody else than who holds on to the promise, such as a wait: it ends when nobody does, and
 /// lets go of what it waits at.
 ///
 /// # Errors
-/// `no_resources`; `closed` (the process is ending).
+/// As for [`promise`].
 pub fn wish(
     limit: Duration,
     work: impl Future<Output = Result<Value, Error>> + Send + 'static,
 ) -> Result<Arc<Promise>, Error> {
-    let process = unless_ending()?;
+    promised(limit, work, false)
+}
+
+fn promised(
+    limit: Duration,
+    work: impl Future<Output = Result<Value, Error>> + Send + 'static,
+    lasts: bool,
+) -> Result<Arc<Promise>, Error> {
+    let counted = Counted::one(unless_ending()?)?;
     let promise = Arc::new(Promise::new(limit));
-    let own = Arc::downgrade(&promise);
-    let stop = process.runtime.spawn(async move {
+    let (own, held) = (Arc::downgrade(&promise), lasts.then(|| promise.clone()));
+    let stop = counted.0.runtime.spawn(async move {
+        let (_counted, _held) = (counted, held);
         let result = work.await;
         if let Some(own) = own.upgrade() {
             own.end(result);
@@ -240,6 +248,26 @@ pub fn wish(
     });
     promise.on_cancel(stopping(stop));
     Ok(promise)
+}
+
+/// One of the promises that are not kept yet, for as long as it is there.
+struct Counted(&'static Process);
+
+impl Counted {
+    fn one(process: &'static Process) -> Result<Counted, Error> {
+        let counted = Counted(process);
+        if process.promises.fetch_add(1, Ordering::Relaxed) < MAX_PROMISES {
+            return Ok(counted);
+        }
+        let text = format!("{MAX_PROMISES} calls of scripts are under way; wait for them, or give them less time");
+        Err(Error::new(Code::NoResources, text))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.promises.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The process, unless it is ending.
