@@ -15,6 +15,7 @@ packages=(
   luarocks zip unzip wget                          # the rocks
   lua-busted lua-check lua-socket lua-dkjson       # the specs
   nats-server debootstrap mount util-linux         # the servers
+  openssl iproute2 e2fsprogs                       # their certificates, networks and disks
   python3-venv python3
 )
 say() { printf 'setup: %s\n' "$1" >&2; }
