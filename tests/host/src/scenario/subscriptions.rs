@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 const SUBSCRIPTIONS: usize = 10_000;
 /// How many each state has.
 const EACH: usize = 10;
-/// What the memory may grow by over four rounds, which the allocator of glibc takes in steps: 400 bytes of each subscription.
-const GROWTH: usize = 16 << 20;
+/// The most that memory may grow by over the rounds that are measured.
+const GROWTH: usize = 4 << 20;
 /// How long the server may take to hear of all ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
