@@ -3,27 +3,8 @@ local helpers = require("helpers")
 local nats = require("rgw_nats")
 local socket = require("socket")
 local wait_until = helpers.wait_until
-
-local REQUEST = {
-  RGWOp = "put_obj", Id = "z.1.2", Response = { HTTPStatusCode = 200 }, HTTP = { Method = "PUT" },
-  Bucket = { Name = "photos" }, Object = { Name = "a.jpg" },
-}
-
--- The state of the connection to a server that a configuration is for, found by its name.
-local function state(configuration)
-  for _, connection in ipairs(nats.status().connections) do
-    if connection.name == configuration.name then return connection end
-  end
-end
-
-local function notify(configuration) assert.is_true(nats.notify(REQUEST, configuration)) end
-
--- Waits until a counter has a value, and checks that it is this one.
-local function counts(configuration, counter, number)
-  local what = ("%s to be %d"):format(counter, number)
-  wait_until(function() return state(configuration)[counter] >= number end, what)
-  assert.equal(number, state(configuration)[counter])
-end
+local notified = require("notified")
+local REQUEST, state, notify, counts = notified.REQUEST, notified.state, notified.notify, notified.counts
 
 describe("a message", function()
   teardown(helpers.stop)

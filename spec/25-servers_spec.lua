@@ -74,14 +74,9 @@ local kinds = {
   end,
 }
 
--- A cluster of three, each of which knows the first two.
+-- A cluster of three that know each other.
 local function cluster()
-  local ports, routes, servers = { helpers.port(), helpers.port(), helpers.port() }, {}, {}
-  for n = 1, 3 do routes[n] = ('"nats://127.0.0.1:%d"'):format(ports[n]) end
-  for n = 1, 3 do
-    servers[n] = helpers.server(('cluster { name: three, listen: "127.0.0.1:%d", routes: [%s, %s] }'):format(
-      ports[n], routes[1], routes[2]))
-  end
+  local servers = helpers.cluster()
   wait_until(function()
     for _, server in ipairs(servers) do
       local known = {}

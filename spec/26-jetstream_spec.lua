@@ -4,14 +4,10 @@ local nats = require("rgw_nats")
 local socket = require("socket")
 local fails, wait_until = helpers.fails, helpers.wait_until
 
-local STORE = 'jetstream { store_dir: "DIRECTORY" }\n'
+local STORE = helpers.STORE
 
-local server, connection, js
-setup(function()
-  server = helpers.server(STORE)
-  connection = assert(nats.connect(server:url(), { max_reconnect_wait_ms = 100 }))
-  js = assert(connection:jetstream({ timeout_ms = 5000 }))
-end)
+local js, connection, server
+setup(function() js, connection, server = helpers.jetstream() end)
 teardown(helpers.stop)
 
 -- A new stream of the server, with its name as the first token of its subjects.

@@ -3,12 +3,12 @@ local helpers = require("helpers")
 local nats = require("rgw_nats")
 local fails, wait_until = helpers.fails, helpers.wait_until
 
-local STORE = 'jetstream { store_dir: "DIRECTORY" }\n'
+local STORE = helpers.STORE
 
-local server, js
+local js, server
 setup(function()
-  server = helpers.server(STORE)
-  js = assert(assert(nats.connect(server:url())):jetstream({ timeout_ms = 5000 }))
+  local _
+  js, _, server = helpers.jetstream()
 end)
 teardown(helpers.stop)
 

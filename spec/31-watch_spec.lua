@@ -4,13 +4,10 @@ local nats = require("rgw_nats")
 local socket = require("socket")
 local fails, wait_until = helpers.fails, helpers.wait_until
 
-local STORE = 'jetstream { store_dir: "DIRECTORY" }\n'
+local STORE = helpers.STORE
 
-local server, js
-setup(function()
-  server = helpers.server(STORE)
-  js = assert(assert(nats.connect(server:url())):jetstream({ timeout_ms = 5000 }))
-end)
+local js
+setup(function() js = helpers.jetstream() end)
 teardown(helpers.stop)
 
 local function bucket(own)

@@ -6,16 +6,9 @@ local wait_until = helpers.wait_until
 describe("a message to a leader without peers", function()
   local servers
   setup(function()
-    local ports, routes = { helpers.port(), helpers.port(), helpers.port() }, {}
-    for n = 1, 3 do routes[n] = ('"nats://127.0.0.1:%d"'):format(ports[n]) end
-    servers = {}
     -- 2.9 is silent, and 2.11 says what it is; 2.10 acknowledges.
-    for n = 1, 3 do
-      servers[n] = helpers.server(([[
-        jetstream { store_dir: "DIRECTORY" }
-        cluster { name: three, listen: "127.0.0.1:%d", routes: [%s] }
-      ]]):format(ports[n], table.concat(routes, ", ")), helpers.nats_server(2, 10, 11))
-    end
+    local program = assert(helpers.nats_server(2, 10, 11), "no nats-server of 2.10 is here")
+    servers = helpers.cluster(helpers.STORE, program)
   end)
   teardown(helpers.stop)
 

@@ -100,6 +100,9 @@ function helpers.nats_server(major, minor, before)
   end
 end
 
+-- What makes a server one with JetStream.
+helpers.STORE = 'jetstream { store_dir: "DIRECTORY" }\n'
+
 -- Starts a nats-server with these lines of configuration besides its ports; DIRECTORY in them is one of its own.
 -- `program` is another one than that of the specs.
 function helpers.server(configuration, program)
@@ -250,9 +253,28 @@ end
 
 -- A server with a stream, which keeps what is published while nobody listens and while the server is away.
 function helpers.stream(subjects)
-  local server = helpers.server('jetstream { store_dir: "DIRECTORY" }')
+  local server = helpers.server(helpers.STORE)
   server:api("STREAM.CREATE.kept", { name = "kept", subjects = { subjects }, storage = "file" })
   return server
+end
+
+-- JetStream of a server of its own: a handle, the connection that it is by, which is soon back, and the server.
+function helpers.jetstream()
+  local server = helpers.server(helpers.STORE)
+  local connection = assert(require("rgw_nats").connect(server:url(), { max_reconnect_wait_ms = 100 }))
+  return assert(connection:jetstream({ timeout_ms = 5000 })), connection, server
+end
+
+-- Three servers that are one cluster, each with this configuration besides.
+function helpers.cluster(configuration, program)
+  local ports, routes, members = { helpers.port(), helpers.port(), helpers.port() }, {}, {}
+  for n = 1, 3 do routes[n] = ('"nats://127.0.0.1:%d"'):format(ports[n]) end
+  for n = 1, 3 do
+    local own = ('cluster { name: three, listen: "127.0.0.1:%d", routes: [%s] }\n%s'):format(
+      ports[n], table.concat(routes, ", "), configuration or "")
+    members[n] = helpers.server(own, program)
+  end
+  return members
 end
 
 -- Waits until the stream has so many messages, and returns them.
