@@ -1,10 +1,12 @@
 //! NATS as far as these tests need it: a server, a port that has none, a subscriber.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to start.
@@ -50,24 +52,17 @@ pub struct Broker {
     server: Child,
     port: u16,
     monitor: u16,
-    /// Where its streams are, if it has any.
-    store: Option<PathBuf>,
+    /// What it writes: the numbers of its ports, and its streams if it has any.
+    directory: PathBuf,
 }
 
 impl Broker {
-    /// Starts a server on a free port and waits until it answers.
+    /// Starts a server and waits until it answers.
     ///
     /// # Panics
     /// If it does not.
     pub fn start() -> Broker {
-        for _ in 0..5 {
-            let free = TcpListener::bind(local(0)).and_then(|listener| listener.local_addr());
-            // Another program may take the port in between; then there is another try.
-            if let Some(broker) = Broker::start_on(free.expect("a free port").port()) {
-                return broker;
-            }
-        }
-        panic!("nats-server does not start; is the package nats-server installed?");
+        Broker::start_with(|_| Vec::new())
     }
 
     /// Starts a server with JetStream, likewise.
@@ -75,50 +70,43 @@ impl Broker {
     /// # Panics
     /// If it does not.
     pub fn with_streams() -> Broker {
-        for _ in 0..5 {
-            let free = TcpListener::bind(local(0)).and_then(|listener| listener.local_addr());
-            let port = free.expect("a free port").port();
-            let store = std::env::temp_dir().join(format!("rgw_nats-host-{}-{port}", std::process::id()));
-            if let Some(broker) = Broker::start_in(port, Some(store)) {
-                return broker;
-            }
-        }
-        panic!("nats-server does not start with JetStream");
+        Broker::start_with(|directory| vec!["-js".into(), "-sd".into(), directory.join("streams").into()])
     }
 
-    /// Starts a server on a port and waits until it answers; `None` if it ends instead.
-    pub fn start_on(port: u16) -> Option<Broker> {
-        Broker::start_in(port, None)
-    }
-
-    fn start_in(port: u16, store: Option<PathBuf>) -> Option<Broker> {
-        let program = if std::path::Path::new("/usr/sbin/nats-server").exists() {
-            "/usr/sbin/nats-server"
-        } else {
-            "nats-server"
-        };
-        let free = TcpListener::bind(local(0)).and_then(|listener| listener.local_addr());
-        let monitor = free.expect("a free port").port();
+    /// The server takes its ports itself and tells them in a file. A port that is looked for beforehand may be another's
+    /// by then; and to see whether somebody listens there proves nothing: it may be another test's server, or oneself, as
+    /// a connection to a port of the range that connections are made from may meet itself.
+    fn start_with(arguments: impl FnOnce(&Path) -> Vec<OsString>) -> Broker {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("rgw_nats-host-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let installed = Path::new("/usr/sbin/nats-server");
+        let program = if installed.exists() { installed } else { Path::new("nats-server") };
         let server = Command::new(program)
-            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-m", &monitor.to_string()])
-            .args(store.iter().flat_map(|store| ["-js".as_ref(), "-sd".as_ref(), store.as_os_str()]))
+            .args(["-a", "127.0.0.1", "-p", "-1", "-m", "-1", "--ports_file_dir"])
+            .arg(&directory)
+            .args(arguments(&directory))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("{program}: {error}"));
-        let mut broker = Broker { server, port, monitor, store };
+            .unwrap_or_else(|error| panic!("{}: {error}; install the package nats-server", program.display()));
+        let file = directory.join(format!("nats-server_{}.ports", server.id()));
+        let mut broker = Broker { server, port: 0, monitor: 0, directory };
         let deadline = Instant::now() + START;
         while Instant::now() < deadline {
-            if !matches!(broker.server.try_wait(), Ok(None)) {
-                return None;
+            if let Some(status) = broker.server.try_wait().expect("its status") {
+                panic!("nats-server ended instead of starting: {status}");
             }
-            if TcpStream::connect(local(port)).is_ok() {
-                return Some(broker);
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if let (Some(port), Some(monitor)) = (port_of(&text, "nats"), port_of(&text, "monitoring")) {
+                (broker.port, broker.monitor) = (port, monitor);
+                return broker;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        None
+        panic!("nats-server has not told its ports within {START:?}");
     }
 
     /// The port on which it listens.
@@ -145,10 +133,14 @@ impl Drop for Broker {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
-        if let Some(store) = &self.store {
-            let _ = std::fs::remove_dir_all(store);
-        }
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+/// The port of the first URL under `key` in a file of ports; `None` as long as that is not written.
+fn port_of(text: &str, key: &str) -> Option<u16> {
+    let urls = text.split(&format!("\"{key}\":[\"")).nth(1)?;
+    urls.split('"').next()?.rsplit(':').next()?.parse().ok().filter(|_| text.ends_with('}'))
 }
 
 /// A subscription, as bytes on a socket.
