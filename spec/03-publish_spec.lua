@@ -130,6 +130,27 @@ describe("publish()", function()
     assert.matches("denied: .*a%.b", status.last_error)
   end)
 
+  it("tells what is denied from what is not while batches follow one another", function()
+    local guarded = helpers.server([[
+      authorization { users: [
+        { user: gateway, password: a, permissions: { publish: { deny: "denied.>" } } }, { user: spec, password: b }
+      ] }
+      no_auth_user: gateway
+    ]])
+    local listener = guarded:subscribe("allowed", "spec", "b")
+    local busy = assert(nats.connect(guarded:url()))
+    for n = 1, 30000 do
+      -- As fast as the queue takes them, which is bounded.
+      while not busy:publish(n % 1000 == 0 and "denied." .. n or "allowed", tostring(n)) do socket.sleep(0.001) end
+    end
+    wait_until(function() return busy:status().pending == 0 end, "an empty queue")
+    local status = busy:status()
+    assert.same({ 29970, 30, 1 }, { status.delivered, status.refused, status.connects })
+    for n = 1, 30000 do
+      if n % 1000 ~= 0 and listener:next().payload ~= tostring(n) then error(n .. " is missing") end
+    end
+  end)
+
   describe("of a large payload", function()
     it("delivers what the server takes", function()
       local large = helpers.server("max_payload: 8MB")

@@ -6,6 +6,7 @@ mod inbox;
 mod jetstream;
 mod link;
 mod login;
+mod marks;
 mod options;
 mod parcel;
 mod preflight;
@@ -19,7 +20,7 @@ mod tls;
 
 pub use bucket::{Bucket, KeyValue, Watch, WatchFrom};
 pub use context::JetStream;
-pub use link::{Interrupted, Link, Observer, Outcome};
+pub use link::{Interrupted, Link, Observer, Outcome, Sent};
 pub use pull::{Batch, Ordered, Pull, Stored};
 pub use received::Received;
 pub use session::{Enough, Question, Session};

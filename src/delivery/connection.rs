@@ -181,6 +181,11 @@ impl Connection {
         }
     }
 
+    /// The messages that go next, if there are any in memory.
+    pub(super) fn take_at_once(&self, limit: usize) -> Vec<Entry> {
+        lock(&self.queue).take(limit, Instant::now())
+    }
+
     /// Takes messages from the disk to the queue, if there are any and the queue has room. May be dropped at any time.
     async fn load(&self) -> bool {
         let Some(backlog) = self.backlog.get() else { return false };

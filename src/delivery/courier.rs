@@ -5,7 +5,7 @@ use super::queue::{BATCH, Entry};
 use crate::config::{Endpoint, Server};
 use crate::error::{Code, Error};
 use crate::message::Message;
-use crate::transport::{Interrupted, Link, Observer, Outcome, Streams};
+use crate::transport::{Interrupted, Link, Observer, Outcome, Sent, Streams};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicBool;
@@ -54,69 +54,51 @@ async fn carry(
     retire: &impl Fn(&Arc<Connection>) -> bool,
 ) -> End {
     let idle = Duration::from_millis(connection.endpoint().idle_timeout_ms);
-    let patience = Duration::from_millis(connection.endpoint().ack_timeout_ms);
     let mut since = Instant::now();
-    // What streams are to acknowledge, in the order in which it was sent, and until when.
-    let mut awaited: BTreeMap<u64, (Entry, Instant)> = BTreeMap::new();
-    // Since when streams have taken nothing of what they were given.
-    let mut stuck: Option<Instant> = None;
+    let mut awaited = Awaited::default();
+    let mut unconfirmed: Option<Batch> = None;
     let end = loop {
-        if stuck.is_some_and(|since| since.elapsed() >= STUCK) {
+        if awaited.stuck.is_some_and(|since| since.elapsed() >= STUCK) {
             // This server may be cut off from the others, and know it no sooner than its clients.
             if route.servers.len() > 1 && !link.has_jetstream().await {
                 connection.trouble("JetStream does not answer over this server; another one is tried");
                 break End::Lost;
             }
-            stuck = None;
+            awaited.stuck = None;
+        }
+        awaited.give_up_late(connection, link);
+        if let Some(batch) = unconfirmed.take() {
+            match go_on(connection, link, route, batch, &mut awaited).await {
+                Ok(next) => unconfirmed = next,
+                Err(Interruption) => break End::Lost,
+            }
+            since = Instant::now();
+            continue;
         }
         let wait = if idle.is_zero() { GOOD } else { idle.saturating_sub(since.elapsed()) };
-        let first = awaited.first_key_value().map(|(_, (_, deadline))| *deadline);
+        let first = awaited.entries.first_key_value().map(|(_, (_, deadline))| *deadline);
         let wait = first.map_or(wait, |deadline| wait.min(deadline.saturating_duration_since(Instant::now())));
         tokio::select! {
             // What is at hand counts before the time that is over.
             biased;
             answers = link.answers() => {
                 let Some(answers) = answers else { break End::Lost };
-                let of = |(serial, outcome)| awaited.remove(&serial).map(|(entry, _)| (entry, outcome));
-                let ended: Vec<_> = answers.into_iter().filter_map(of).collect();
-                if ended.iter().any(|(_, outcome)| *outcome == Outcome::Delivered) {
-                    stuck = None;
-                } else if !ended.is_empty() {
-                    stuck = stuck.or_else(|| Some(Instant::now()));
-                }
-                connection.settle(ended);
+                awaited.settle(connection, answers);
                 since = Instant::now();
             }
-            batch = connection.take(route.batch), if awaited.len() < MAX_AWAITED => {
-                let messages: Vec<&Message> = batch.iter().map(|entry| &entry.message).collect();
-                let carefully = route.breaks >= SUSPICIOUS && batch.len() == 1;
-                match link.deliver(&messages, &mut route.streams, carefully).await {
-                    Ok(outcomes) => {
-                        let deadline = Instant::now() + patience;
-                        let mut ended = Vec::with_capacity(batch.len());
-                        for (entry, outcome) in batch.into_iter().zip(outcomes) {
-                            match outcome {
-                                Outcome::Awaited(serial) => _ = awaited.insert(serial, (entry, deadline)),
-                                outcome => ended.push((entry, outcome)),
-                            }
-                        }
-                        connection.settle(ended);
-                        (route.failures, route.breaks) = (0, 0);
-                        route.batch = route.batch.saturating_mul(2).min(BATCH);
-                    }
-                    Err(interrupted) => {
-                        route.interrupted(connection, batch, interrupted);
+            entries = connection.take(route.batch), if awaited.entries.len() < MAX_AWAITED => {
+                match send(link, route, entries, false).await {
+                    Ok(batch) => unconfirmed = Some(batch),
+                    Err((entries, interrupted)) => {
+                        route.interrupted(connection, entries, interrupted);
                         break End::Lost;
                     }
                 }
                 since = Instant::now();
             }
             () = tokio::time::sleep(wait) => {
-                if overdue(connection, link, &mut awaited) {
-                    stuck = stuck.or_else(|| Some(Instant::now()));
-                }
                 if !idle.is_zero() && since.elapsed() >= idle {
-                    if awaited.is_empty() && retire(connection) {
+                    if awaited.entries.is_empty() && retire(connection) {
                         break End::Retired;
                     }
                     since = Instant::now();
@@ -124,26 +106,139 @@ async fn carry(
             }
         }
     };
-    // Nobody will say what has become of these.
-    connection.put_back(awaited.into_values().map(|(entry, _)| entry).collect());
+    // Nobody will say what has become of these. Those that went out first go first again.
+    if let Some(batch) = unconfirmed {
+        connection.put_back(batch.entries);
+    }
+    connection.put_back(awaited.entries.into_values().map(|(entry, _)| entry).collect());
     end
 }
 
-/// Gives up waiting for what streams have not acknowledged in time. They may have it all the same; it is sent again, and they
-/// know it by its id. Whether there was any.
-fn overdue(connection: &Connection, link: &mut Link, awaited: &mut BTreeMap<u64, (Entry, Instant)>) -> bool {
-    let now = Instant::now();
-    let mut late = Vec::new();
-    while let Some(first) = awaited.first_entry().filter(|first| first.get().1 <= now) {
-        let (serial, (entry, _)) = first.remove_entry();
-        link.forget(&Outcome::Awaited(serial));
-        let (subject, patience) = (&entry.message.subject, connection.endpoint().ack_timeout_ms);
-        let error = Error::new(Code::NotStored, format!("{subject}: no acknowledgement for {patience} ms"));
-        late.push((entry, Outcome::Again(error)));
+/// Messages that were sent over a link and are to be confirmed.
+struct Batch {
+    entries: Vec<Entry>,
+    sent: Sent,
+}
+
+/// The link is lost; all that was unconfirmed is back in the queue.
+struct Interruption;
+
+fn messages(entries: &[Entry]) -> Vec<&Message> {
+    entries.iter().map(|entry| &entry.message).collect()
+}
+
+/// Sends messages; `ahead` while others are unconfirmed.
+async fn send(
+    link: &mut Link,
+    route: &mut Route,
+    entries: Vec<Entry>,
+    ahead: bool,
+) -> Result<Batch, (Vec<Entry>, Interrupted)> {
+    let carefully = route.breaks >= SUSPICIOUS && entries.len() == 1;
+    match link.send(&messages(&entries), &mut route.streams, carefully, ahead).await {
+        Ok(sent) => Ok(Batch { entries, sent }),
+        Err(interrupted) => Err((entries, interrupted)),
     }
-    let any = !late.is_empty();
-    connection.settle(late);
-    any
+}
+
+/// Sends what waits meanwhile, so that the server has something to do until the next time, and then waits for a batch to be
+/// confirmed. Returns what is to be confirmed next.
+async fn go_on(
+    connection: &Connection,
+    link: &mut Link,
+    route: &mut Route,
+    batch: Batch,
+    awaited: &mut Awaited,
+) -> Result<Option<Batch>, Interruption> {
+    let Batch { mut entries, sent } = batch;
+    let mut next = None;
+    // As long as one message is looked for that breaks connections, each batch goes alone.
+    let may = route.batch == BATCH && awaited.entries.len() < MAX_AWAITED && link.may_go_ahead();
+    let more = if may { connection.take_at_once(route.batch) } else { Vec::new() };
+    if !more.is_empty() {
+        match send(link, route, more, true).await {
+            Ok(batch) => next = Some(batch),
+            Err((more, interrupted)) => {
+                entries.extend(more);
+                route.interrupted(connection, entries, interrupted);
+                return Err(Interruption);
+            }
+        }
+    }
+    let last = sent.last();
+    match link.confirm(&messages(&entries), sent, next.is_some()).await {
+        Ok(outcomes) => {
+            awaited.take_up(connection, entries, outcomes);
+            awaited.settle(connection, link.answered(last));
+            (route.failures, route.breaks) = (0, 0);
+            route.batch = route.batch.saturating_mul(2).min(BATCH);
+            Ok(next)
+        }
+        Err(interrupted) => {
+            // It may be for any of them.
+            entries.extend(next.into_iter().flat_map(|batch| batch.entries));
+            route.interrupted(connection, entries, interrupted);
+            Err(Interruption)
+        }
+    }
+}
+
+/// What streams are to acknowledge.
+#[derive(Default)]
+struct Awaited {
+    /// In the order in which it was sent, and until when.
+    entries: BTreeMap<u64, (Entry, Instant)>,
+    /// Since when streams have taken nothing of what they were given.
+    stuck: Option<Instant>,
+}
+
+impl Awaited {
+    /// Takes up a batch that was sent, and settles what streams have nothing to say of.
+    fn take_up(&mut self, connection: &Connection, batch: Vec<Entry>, outcomes: Vec<Outcome>) {
+        let deadline = Instant::now() + Duration::from_millis(connection.endpoint().ack_timeout_ms);
+        let mut ended = Vec::with_capacity(batch.len());
+        for (entry, outcome) in batch.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Awaited(serial) => _ = self.entries.insert(serial, (entry, deadline)),
+                outcome => ended.push((entry, outcome)),
+            }
+        }
+        connection.settle(ended);
+    }
+
+    /// Settles what streams have said something of.
+    fn settle(&mut self, connection: &Connection, answers: Vec<(u64, Outcome)>) {
+        let of = |(serial, outcome)| self.entries.remove(&serial).map(|(entry, _)| (entry, outcome));
+        let ended: Vec<_> = answers.into_iter().filter_map(of).collect();
+        if ended.is_empty() {
+            return;
+        }
+        if ended.iter().any(|(_, outcome)| *outcome == Outcome::Delivered) {
+            self.stuck = None;
+        } else {
+            self.stuck = self.stuck.or_else(|| Some(Instant::now()));
+        }
+        connection.settle(ended);
+    }
+
+    /// Gives up waiting for what streams have not acknowledged in time. They may have it all the same; it is sent again, and
+    /// they know it by its id.
+    fn give_up_late(&mut self, connection: &Connection, link: &mut Link) {
+        let now = Instant::now();
+        let mut late = Vec::new();
+        while let Some(first) = self.entries.first_entry().filter(|first| first.get().1 <= now) {
+            let (serial, (entry, _)) = first.remove_entry();
+            link.forget(&Outcome::Awaited(serial));
+            let (subject, patience) = (&entry.message.subject, connection.endpoint().ack_timeout_ms);
+            let error = Error::new(Code::NotStored, format!("{subject}: no acknowledgement for {patience} ms"));
+            late.push((entry, Outcome::Again(error)));
+        }
+        if late.is_empty() {
+            return;
+        }
+        self.stuck = self.stuck.or_else(|| Some(Instant::now()));
+        connection.settle(late);
+    }
 }
 
 /// The servers to try, and how it went so far.

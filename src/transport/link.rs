@@ -1,23 +1,23 @@
 //! One connection to one NATS server, and the delivery of messages with the server's confirmation.
 //!
 //! A message counts as delivered when the server has read it. async-nats' `publish` and `flush` tell nothing of that. So
-//! each batch ends with a message to an inbox of our own: NATS keeps the order of a connection, and when that message
-//! comes back, the server has read the whole batch. Where the server is not to send back what we publish (`no_echo`), that
-//! message asks for an answer: nobody has subscribed to its subject but we, and the server says so.
+//! each batch ends with a mark (see `marks`): when that comes back, the server has read the whole batch. Meanwhile the next
+//! batch may go out already.
 //!
 //! A link ends with its connection: what async-nats still had in its channel would go out on a new connection, behind a
 //! gap, before the batch that is sent again. async-nats can't be told not to connect again; so the link has no login for a
 //! second time (see [`options`]), and whoever holds it makes a new link.
 
+use super::marks::MARK;
 use super::options::{options, secrets};
 use super::parcel::Parcel;
 use super::signals::Signals;
-use super::streams::{self, Reply, Streams};
+use super::streams::Streams;
 use crate::config::{Ack, Endpoint, EnsureStream, Server};
 use crate::error::{Code, Error};
 use crate::message::{Message, Purpose};
 use async_nats::connection::State;
-use async_nats::{Client, HeaderMap, StatusCode, Subject, Subscriber};
+use async_nats::{Client, HeaderMap, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// How often a connection is looked at, should async-nats have dropped an event (it keeps 128).
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the last words of a server take to come through, once its connection is gone.
 const LAST_WORDS: Duration = Duration::from_millis(20);
 /// How long a server takes to say that it does not take a message, where that is waited for.
@@ -36,12 +36,6 @@ const VERDICT: Duration = Duration::from_millis(250);
 const MAX_TOGETHER: usize = 512;
 /// How long the number of a message can be.
 const MAX_DIGITS: usize = 20;
-/// What a mark has as its last token, where the acknowledgement of a message has a number.
-const MARK: &str = "mark";
-/// How long the answer to a mark without an echo takes at most, unless somebody else hears the mark.
-pub(super) const OVERHEARD: Duration = Duration::from_millis(250);
-/// What every server answers (2.10 and newer), should somebody else hear our marks, as who subscribes to `>` does.
-pub(super) const ASK_WHO: &str = "$SYS.REQ.USER.INFO";
 /// The header with the name of the stream that must take a message.
 const EXPECTED: &str = "Nats-Expected-Stream";
 
@@ -96,27 +90,44 @@ impl Known {
     }
 }
 
+/// A batch that was sent and is to be confirmed.
+#[derive(Debug)]
+pub struct Sent {
+    outcomes: Vec<Outcome>,
+    /// The mark behind it; none if nothing went out, or nothing is to be confirmed.
+    mark: Option<u64>,
+}
+
+impl Sent {
+    /// The highest number that a message of this batch, or one before it, can have; those of later ones are higher.
+    pub fn last(&self) -> u64 {
+        self.mark.unwrap_or_default()
+    }
+}
+
 /// A connection that is up, or was.
 pub struct Link {
     pub(super) client: Client,
-    inbox: String,
+    pub(super) inbox: String,
     /// The subject of our own marks.
-    mark: String,
+    pub(super) mark_subject: String,
     /// What comes in under the inbox: our own marks, and the acknowledgements of streams.
-    echoes: Subscriber,
+    pub(super) echoes: Subscriber,
     /// The number of the last mark, or message that is to be acknowledged.
-    serial: u64,
+    pub(super) serial: u64,
+    /// The last mark that has come back.
+    pub(super) marked: u64,
     /// The messages that streams are to acknowledge, by their numbers, with the subject of each.
-    awaited: HashMap<u64, String>,
+    pub(super) awaited: HashMap<u64, String>,
     /// What has become of some of them.
-    answers: Vec<(u64, Outcome)>,
+    pub(super) answers: Vec<(u64, Outcome)>,
     pub(super) ack: Ack,
     pub(super) stream: Option<String>,
     pub(super) ensure_stream: Option<EnsureStream>,
     /// Whether the server keeps from us what we publish.
     pub(super) no_echo: bool,
-    /// Whether marks go to [`ASK_WHO`]; otherwise to our own inbox.
-    asks_who: bool,
+    /// Whether marks go to [`ASK_WHO`](super::marks::ASK_WHO); otherwise to our own inbox.
+    pub(super) asks_who: bool,
     pub(super) ack_timeout: Duration,
     pub(super) signals: Arc<Signals>,
     pub(super) observer: Weak<dyn Observer>,
@@ -159,10 +170,11 @@ impl Link {
         let ack_timeout = Duration::from_millis(endpoint.ack_timeout_ms);
         Ok(Link {
             client,
-            mark: format!("{inbox}.{MARK}"),
+            mark_subject: format!("{inbox}.{MARK}"),
             inbox,
             echoes,
             serial: 0,
+            marked: 0,
             awaited: HashMap::new(),
             answers: Vec::new(),
             ack: endpoint.ack,
@@ -203,26 +215,29 @@ impl Link {
     }
 
     /// Waits until the connection is lost.
-    async fn lost(&self) {
+    pub(super) async fn lost(&self) {
         while !self.is_lost() {
             let _ = tokio::time::timeout(LOOK_AGAIN, self.signals.changed.notified()).await;
         }
     }
 
-    /// Sends messages in their order and waits until the server has read them, as long as the connection holds. Returns what
-    /// became of each; streams may take longer to say. `carefully` waits for the server's verdict before anything else is
-    /// sent: when it ends the connection with more to read, its reason is lost on the way.
+    /// Sends messages in their order, as long as the connection holds, and a mark behind them. `carefully` waits for the
+    /// server's verdict before anything else is sent: when it ends the connection with more to read, its reason is lost on
+    /// the way. `ahead` says that an earlier batch is still to be confirmed.
     ///
     /// # Errors
     /// [`Interrupted`]: none of the messages is known to have arrived.
-    pub async fn deliver(
+    pub async fn send(
         &mut self,
         batch: &[&Message],
         streams: &mut Streams,
         carefully: bool,
-    ) -> Result<Vec<Outcome>, Interrupted> {
+        ahead: bool,
+    ) -> Result<Sent, Interrupted> {
         self.ask(batch, streams).await;
-        lock(&self.signals.denied).clear();
+        if !ahead {
+            lock(&self.signals.denied).clear();
+        }
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut parcel = (self.ack != Ack::None && !carefully && batch.len() > 1).then(Parcel::default);
         let mut last: Option<(&Message, Known)> = None;
@@ -270,19 +285,42 @@ impl Link {
         {
             return Err(self.interrupted().await);
         }
-        if self.ack == Ack::None {
-            return Ok(outcomes);
-        }
-        if carefully && self.client.flush().await.is_ok() {
+        if carefully && self.ack != Ack::None && self.client.flush().await.is_ok() {
             tokio::time::sleep(VERDICT).await;
         }
         let sent = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered | Outcome::Awaited(_)));
-        if sent && !self.confirm().await {
+        let mark = if sent && self.ack != Ack::None {
+            let Some(mark) = self.mark().await else { return Err(self.interrupted().await) };
+            Some(mark)
+        } else {
+            None
+        };
+        Ok(Sent { outcomes, mark })
+    }
+
+    /// Waits until the server has read what was sent, and returns what became of each message; streams may take longer to
+    /// say. Batches are confirmed in the order in which they were sent; `ahead` says that another one is on its way.
+    ///
+    /// # Errors
+    /// [`Interrupted`]: none of the messages is known to have arrived.
+    pub async fn confirm(&mut self, batch: &[&Message], sent: Sent, ahead: bool) -> Result<Vec<Outcome>, Interrupted> {
+        let Sent { mut outcomes, mark } = sent;
+        if self.ack == Ack::None {
+            return Ok(outcomes);
+        }
+        if let Some(mark) = mark
+            && !self.await_mark(mark).await
+        {
             return Err(self.interrupted().await);
         }
-        // The server denies before it confirms, and async-nats passes both on in their order. What it denies no stream will
-        // acknowledge.
-        let denied = std::mem::take(&mut *lock(&self.signals.denied));
+        // The server denies before it confirms, and async-nats passes both on in their order, though to different tasks: the
+        // one that hears of denials has its turn first. What is denied no stream will acknowledge. What is on its way already
+        // may be denied as well; that is told until it is confirmed.
+        tokio::task::yield_now().await;
+        let denied = {
+            let mut denied = lock(&self.signals.denied);
+            if ahead { denied.clone() } else { std::mem::take(&mut *denied) }
+        };
         let unconfirmable = self.signals.unconfirmable.load(Ordering::Relaxed);
         if denied.is_empty() && !unconfirmable {
             return Ok(outcomes);
@@ -298,6 +336,18 @@ impl Link {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Whether another batch may be sent before the last one is confirmed.
+    pub fn may_go_ahead(&self) -> bool {
+        !self.signals.unconfirmable.load(Ordering::Relaxed) && lock(&self.signals.denied).is_empty()
+    }
+
+    /// What streams have said meanwhile of messages that they are to acknowledge, up to one with this number.
+    pub fn answered(&mut self, last: u64) -> Vec<(u64, Outcome)> {
+        let (answered, later) = std::mem::take(&mut self.answers).into_iter().partition(|(serial, _)| *serial <= last);
+        self.answers = later;
+        answered
     }
 
     /// Waits for what streams say of messages that they are to acknowledge; none if the connection is lost. May be dropped at
@@ -347,7 +397,7 @@ impl Link {
         let expected = self.named(form).map(|stream| (EXPECTED, stream));
         // One that names a stream itself gets ours instead.
         let fits = expected.is_none() || form.headers.get(EXPECTED).is_none();
-        if !fits || !parcel.add(form, reply.as_deref(), expected, &self.mark) {
+        if !fits || !parcel.add(form, reply.as_deref(), expected, &self.mark_subject) {
             self.post(parcel).await?;
             return self.publish(message, reply).await;
         }
@@ -359,7 +409,7 @@ impl Link {
         if parcel.is_empty() {
             return Ok(());
         }
-        self.client.publish(Subject::from(parcel.close(&self.mark)), Bytes::new()).await.map_err(|_| None)
+        self.client.publish(Subject::from(parcel.close(&self.mark_subject)), Bytes::new()).await.map_err(|_| None)
     }
 
     /// Hands one message to async-nats. `Err(None)` says that the connection is gone.
@@ -383,102 +433,6 @@ impl Link {
             async_nats::client::PublishErrorKind::Send => None,
             _ => Some(Error::new(Code::BadSubject, format!("a message to {}: {error}", message.subject))),
         })
-    }
-
-    /// Takes up what came in under the inbox: the acknowledgement of a message, or the number of a mark, which is returned.
-    fn take_up(&mut self, echo: &async_nats::Message) -> Option<u64> {
-        let (_, last) = echo.subject.rsplit_once('.')?;
-        if let Some((_, mark)) = last.split_once('-') {
-            // Whatever the answer to a mark is: the server has read it.
-            return mark.parse().ok();
-        }
-        let serial = last.parse::<u64>().ok();
-        let Some(serial) = serial else {
-            return <[u8; 8]>::try_from(&echo.payload[..]).ok().map(u64::from_be_bytes);
-        };
-        let subject = self.awaited.remove(&serial)?;
-        let reply = match echo.status {
-            Some(StatusCode::NO_RESPONDERS) => Reply::Again("no stream takes it, or none is ready to".to_owned()),
-            _ => streams::read_reply(&echo.payload),
-        };
-        let error = |why| Error::new(Code::NotStored, format!("{subject}: {why}"));
-        let outcome = match reply {
-            Reply::Stored => Outcome::Delivered,
-            Reply::Never(why) => Outcome::Never(error(why)),
-            Reply::Again(why) => Outcome::Again(error(why)),
-        };
-        self.answers.push((serial, outcome));
-        None
-    }
-
-    /// Waits until the server has read all that was sent; false if the connection was lost before.
-    async fn confirm(&mut self) -> bool {
-        // Any mark that is sent from here on does.
-        let first = self.serial.wrapping_add(1);
-        let mut told = tokio::time::Instant::now();
-        loop {
-            if self.is_lost() {
-                return false;
-            }
-            if self.signals.unconfirmable.load(Ordering::Relaxed) {
-                // What is left is async-nats' own word that all is written.
-                let flushed = tokio::select! {
-                    flushed = self.client.flush() => flushed.is_ok(),
-                    () = self.lost() => false,
-                };
-                return flushed && !self.is_lost();
-            }
-            self.serial = self.serial.wrapping_add(1);
-            let mark = self.serial;
-            if !self.send_mark(mark).await {
-                return false;
-            }
-            let patience = if self.no_echo { self.ack_timeout.min(OVERHEARD) } else { self.ack_timeout };
-            let deadline = tokio::time::Instant::now() + patience;
-            loop {
-                let look = deadline.min(tokio::time::Instant::now() + LOOK_AGAIN);
-                tokio::select! {
-                    echo = self.echoes.next() => match echo {
-                        None => return false,
-                        // An older mark may still come in.
-                        Some(echo) => if self.take_up(&echo).is_some_and(|mark| mark >= first) { return !self.is_lost(); }
-                    },
-                    () = self.signals.changed.notified() => {}
-                    () = tokio::time::sleep_until(look) => {}
-                }
-                if self.is_lost() {
-                    return false;
-                }
-                if self.signals.unconfirmable.load(Ordering::Relaxed) {
-                    break;
-                }
-                if tokio::time::Instant::now() >= deadline {
-                    // What was sent is still on its way: nothing is lost while the connection holds, and sending it again
-                    // would double it. Another marker does no harm, should the first one have been dropped.
-                    self.asks_who = !self.asks_who;
-                    if told.elapsed() >= self.ack_timeout
-                        && let Some(observer) = self.observer.upgrade()
-                    {
-                        told = tokio::time::Instant::now();
-                        observer.trouble(&format!("no confirmation for {} ms", self.ack_timeout.as_millis()));
-                    }
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Sends a mark; false if the connection is gone.
-    async fn send_mark(&self, mark: u64) -> bool {
-        let own = self.mark.clone();
-        let bytes = mark.to_be_bytes().to_vec().into();
-        let sent = if self.no_echo {
-            let subject = if self.asks_who { ASK_WHO.to_owned() } else { own };
-            self.client.publish_with_reply(subject, format!("{}.{MARK}-{mark}", self.inbox), bytes).await
-        } else {
-            self.client.publish(own, bytes).await
-        };
-        sent.is_ok()
     }
 
     /// How it came to an interruption.

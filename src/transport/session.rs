@@ -3,7 +3,8 @@
 //! A link ends with its connection, and so does what is under way on it. What lasts - a subscription - goes over to the next.
 
 use super::inbox::Inbox;
-use super::link::{ASK_WHO, Link, OVERHEARD};
+use super::link::Link;
+use super::marks::{ASK_WHO, OVERHEARD};
 use super::received::Received;
 use super::signals::Signals;
 use super::subscription::Subscription;

@@ -1,0 +1,110 @@
+//! Marks: messages to an inbox of our own, behind each batch.
+//!
+//! NATS keeps the order of a connection: when a mark comes back, the server has read all that was sent before it. Where the
+//! server is not to send back what we publish (`no_echo`), a mark asks for an answer: nobody has subscribed to its subject
+//! but we, and the server says so.
+
+use super::link::{LOOK_AGAIN, Link, Outcome};
+use super::streams::{self, Reply};
+use crate::error::{Code, Error};
+use async_nats::StatusCode;
+use futures_util::StreamExt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a mark has as its last token, where the acknowledgement of a message has a number.
+pub(super) const MARK: &str = "mark";
+/// How long the answer to a mark without an echo takes at most, unless somebody else hears the mark.
+pub(super) const OVERHEARD: Duration = Duration::from_millis(250);
+/// What every server answers (2.10 and newer), should somebody else hear our marks, as who subscribes to `>` does.
+pub(super) const ASK_WHO: &str = "$SYS.REQ.USER.INFO";
+
+impl Link {
+    /// Sends a mark and returns its number; none if the connection is gone.
+    pub(super) async fn mark(&mut self) -> Option<u64> {
+        self.serial = self.serial.wrapping_add(1);
+        let (mark, own) = (self.serial, self.mark_subject.clone());
+        let bytes = mark.to_be_bytes().to_vec().into();
+        let sent = if self.no_echo {
+            let subject = if self.asks_who { ASK_WHO.to_owned() } else { own };
+            self.client.publish_with_reply(subject, format!("{}.{MARK}-{mark}", self.inbox), bytes).await
+        } else {
+            self.client.publish(own, bytes).await
+        };
+        sent.is_ok().then_some(mark)
+    }
+
+    /// Waits until a mark has come back, or any that was sent after it; false if the connection was lost before.
+    pub(super) async fn await_mark(&mut self, mark: u64) -> bool {
+        let mut told = Instant::now();
+        loop {
+            let patience = if self.no_echo { self.ack_timeout.min(OVERHEARD) } else { self.ack_timeout };
+            let deadline = Instant::now() + patience;
+            loop {
+                if self.is_lost() {
+                    return false;
+                }
+                if self.marked >= mark {
+                    return true;
+                }
+                if self.signals.unconfirmable.load(Ordering::Relaxed) {
+                    // What is left is async-nats' own word that all is written.
+                    let flushed = tokio::select! {
+                        flushed = self.client.flush() => flushed.is_ok(),
+                        () = self.lost() => false,
+                    };
+                    return flushed && !self.is_lost();
+                }
+                if Instant::now() >= deadline {
+                    break;
+                }
+                tokio::select! {
+                    echo = self.echoes.next() => match echo {
+                        None => return false,
+                        Some(echo) => self.take_up(&echo),
+                    },
+                    () = self.signals.changed.notified() => {}
+                    () = tokio::time::sleep_until(deadline.min(Instant::now() + LOOK_AGAIN)) => {}
+                }
+            }
+            // What was sent is still on its way: nothing is lost while the connection holds, and sending it again would
+            // double it. Another mark does no harm, should the first one have been dropped.
+            self.asks_who = !self.asks_who;
+            if told.elapsed() >= self.ack_timeout
+                && let Some(observer) = self.observer.upgrade()
+            {
+                told = Instant::now();
+                observer.trouble(&format!("no confirmation for {} ms", self.ack_timeout.as_millis()));
+            }
+            if self.mark().await.is_none() {
+                return false;
+            }
+        }
+    }
+
+    /// Takes up what came in under the inbox: a mark, or the acknowledgement of a message.
+    pub(super) fn take_up(&mut self, echo: &async_nats::Message) {
+        let Some((_, last)) = echo.subject.rsplit_once('.') else { return };
+        let mark = match last.split_once('-') {
+            // Whatever the answer to a mark is: the server has read it.
+            Some((_, mark)) => mark.parse().ok(),
+            None if last == MARK => <[u8; 8]>::try_from(&echo.payload[..]).ok().map(u64::from_be_bytes),
+            None => None,
+        };
+        self.marked = self.marked.max(mark.unwrap_or_default());
+        let Ok(serial) = last.parse::<u64>() else { return };
+        let Some(subject) = self.awaited.remove(&serial) else { return };
+        let reply = match echo.status {
+            Some(StatusCode::NO_RESPONDERS) => Reply::Again("no stream takes it, or none is ready to".to_owned()),
+            _ => streams::read_reply(&echo.payload),
+        };
+        let error = |why| Error::new(Code::NotStored, format!("{subject}: {why}"));
+        let outcome = match reply {
+            Reply::Stored => Outcome::Delivered,
+            Reply::Never(why) => Outcome::Never(error(why)),
+            Reply::Again(why) => Outcome::Again(error(why)),
+        };
+        self.answers.push((serial, outcome));
+    }
+}
