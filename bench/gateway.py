@@ -1,4 +1,5 @@
-"""What notifications do to a real gateway under load: rate, time and CPU of PUTs, and the time of DELETEs."""
+"""What notifications do to a real gateway under load: rate, time and CPU of PUTs, and the time of
+copies and DELETEs."""
 
 import json
 import shutil
@@ -28,6 +29,8 @@ FEW = 40
 METADATA = {"color": "red", "camera": "x100"}
 TAGGING = "project=blue&stage=raw"
 HEADERS = "".join(f"x-amz-meta-{key}: {value}\r\n" for key, value in METADATA.items()) + f"x-amz-tagging: {TAGGING}\r\n"
+#: What is copied, from each bucket to itself.
+SOURCE = "source.jpg"
 EMPTY = "an empty script"
 #: RGW takes the password of RabbitMQ's guest for a secret.
 SETTINGS = ["debug rgw = 0", "rgw enable usage log = false", "rgw allow notification secrets in cleartext = true"]
@@ -66,6 +69,7 @@ class Gateway:
         self._targets = {}
         for bucket, endpoint in endpoints.items():
             self.s3.create_bucket(Bucket=bucket)
+            self.s3.put_object(Bucket=bucket, Key=SOURCE, Body=b"x" * SIZE)
             if endpoint:
                 self._notify(bucket, endpoint)
             self._targets[bucket] = self._sign(bucket)
@@ -90,6 +94,7 @@ class Gateway:
         targets = {}
         for method, name, more in (
             ("PUT", "put_object", {"Metadata": METADATA, "Tagging": TAGGING}),
+            ("COPY", "copy_object", {"CopySource": f"{bucket}/{SOURCE}"}),
             ("DELETE", "delete_object", {}),
         ):
             lines = []
@@ -116,8 +121,13 @@ class Gateway:
         return FIND_MODULE + NOTIFY.format(file=path)
 
     def send(self, bucket, method, count, clients=CLIENTS):
-        size, headers = (SIZE, HEADERS) if method == "PUT" else (0, "")
-        command = [PROGRAMS / "put", self.cluster.s3_port, clients, size, method, headers]
+        size, headers = {
+            "PUT": (SIZE, HEADERS),
+            "COPY": (0, f"x-amz-copy-source: {bucket}/{SOURCE}\r\n"),
+            "DELETE": (0, ""),
+        }[method]
+        verb = "PUT" if method == "COPY" else method
+        command = [PROGRAMS / "put", self.cluster.s3_port, clients, size, verb, headers]
         targets = "".join(self._targets[bucket][method][:count])
         done = subprocess.run(
             [str(part) for part in command], input=targets, capture_output=True, text=True, check=False, timeout=120
@@ -142,11 +152,12 @@ class Gateway:
         return requests, ours
 
     def load(self, bucket, warm_up=WARM_UP, count=REQUESTS):
-        """One round: PUTs, and then DELETEs of the same objects."""
+        """One round: PUTs, copies of one object to the same keys, and then DELETEs of them."""
         self.send(bucket, "PUT", warm_up)
         before = self.cpu_us()
         puts = self.send(bucket, "PUT", count)
         after = self.cpu_us()
+        copies = self.send(bucket, "COPY", count)
         deletes = self.send(bucket, "DELETE", count)
         return {
             "rate": puts["requests"] / puts["seconds"],
@@ -154,6 +165,8 @@ class Gateway:
             "p99": puts["p99_us"],
             "cpu": (after[0] - before[0]) / count,
             "ours": (after[1] - before[1]) / count,
+            "copy_p50": copies["p50_us"],
+            "copy_p99": copies["p99_us"],
             "delete_p50": deletes["p50_us"],
             "delete_p99": deletes["p99_us"],
         }
@@ -232,7 +245,7 @@ def _measure(gateway, release, rounds):
             found[name].append(gateway.load(bucket))
             print(f"bench: {name}: {found[name][-1]['rate']:.0f} PUTs a second", file=sys.stderr, flush=True)
             if notifies:
-                wanted = before + 2 * REQUESTS + WARM_UP
+                wanted = before + 3 * REQUESTS + WARM_UP
                 wait_until(lambda wanted=wanted: gateway.check() >= wanted, f"the events of {name}", timeout=30)
     return _rows(found, release)
 
@@ -245,6 +258,8 @@ def _rows(found, prefix):
         ("p99", "PUT p99", "µs", False),
         ("cpu", "CPU of a PUT, the gateway's threads", "µs", True),
         ("ours", "CPU of a PUT, the threads of rgw_nats", "µs", True),
+        ("copy_p50", "copy p50", "µs", False),
+        ("copy_p99", "copy p99", "µs", False),
         ("delete_p50", "DELETE p50", "µs", False),
         ("delete_p99", "DELETE p99", "µs", False),
     ):

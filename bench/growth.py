@@ -5,6 +5,7 @@ from state import NOTHING, REQUIRE, Workshop
 
 RULES = (1, 10, 100, 1000)
 ENTRIES = (0, 10, 100)
+CONNECTIONS = (1, 8, 64)
 EVENTS = (1_000, 10_000, 100_000, 1_000_000)
 STATES = 100_000
 #: The last rule matches the driver's request, the others do not; by what rules of a large configuration differ.
@@ -21,6 +22,7 @@ def measure(module, rounds):
         for name, shape in SHAPES.items():
             rows += _rules(shop, name, shape, rounds)
         rows += _entries(shop)
+        rows += _connections(shop)
         rows += _memory(shop)
     return rows
 
@@ -63,6 +65,30 @@ def _entries(shop):
         base.setdefault("values", [found])
         first = count == ENTRIES[0]
         rows.append(Row(label, "instructions", [found], "" if first else base["name"], [] if first else base["values"]))
+    return rows
+
+
+def _connections(shop):
+    """A message by each of so many connections, by chance; the handle is asked for by each state anew."""
+    text = """
+        local nats = require("rgw_nats").connect("{url}", {{ name = "connection-" .. number }})
+        assert(nats:publish("bench.subject", Request.Object.Name))
+    """
+    counts, resident = {}, {}
+    for count in CONNECTIONS:
+        choose = f"local number = math.random({count})\n"
+        script = choose + text.format(url=shop.url)
+        # Enough for each connection to have come up before what is measured.
+        found = shop.instructions(script, ready=True, count=1000)
+        counts[count] = [found - shop.instructions(choose, count=1000)]
+        resident[count] = [shop.times(script, ready=True, count=20_000)["resident_after"]]
+    rows = []
+    for what, unit, values in (("instructions added", "instructions", counts), ("memory", "bytes", resident)):
+        first = f"{what}, {CONNECTIONS[0]} connection"
+        for count in CONNECTIONS:
+            one = count == CONNECTIONS[0]
+            label = first if one else f"{what}, {count} connections"
+            rows.append(Row(label, unit, values[count], "" if one else first, [] if one else values[CONNECTIONS[0]]))
     return rows
 
 

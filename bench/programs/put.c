@@ -49,8 +49,22 @@ static void answer(int s, const char *target) {
   int status = atoi(buffer + 9);
   if (status != 200 && status != 204) { fprintf(stderr, "%s\n", buffer); fail("refused:", target); }
   long body = 0;
-  for (char *line = buffer; line < end; line = strstr(line, "\r\n") + 2)
+  int chunked = 0;
+  for (char *line = buffer; line < end; line = strstr(line, "\r\n") + 2) {
     if (strncasecmp(line, "content-length:", 15) == 0) body = atol(line + 15);
+    if (strncasecmp(line, "transfer-encoding: chunked", 26) == 0) chunked = 1;
+  }
+  if (chunked) {
+    /* What RGW says of a copy is far smaller than the buffer. */
+    while (have < sizeof buffer - 1 && strcmp(buffer + have - 5, "0\r\n\r\n") != 0) {
+      ssize_t n = read(s, buffer + have, sizeof buffer - 1 - have);
+      if (n <= 0) fail("the connection has ended at", target);
+      have += n;
+      buffer[have] = 0;
+    }
+    if (!strstr(end, "</CopyObjectResult>")) fail("no copy:", target);
+    return;
+  }
   for (body -= have - (end + 4 - buffer); body > 0;) {
     ssize_t n = read(s, buffer, sizeof buffer);
     if (n <= 0) fail("the connection has ended at", target);
