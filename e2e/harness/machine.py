@@ -164,7 +164,7 @@ class Machine:
         return ["setpriv", "--pdeathsig", "KILL", "chroot", str(self.root), *inside]
 
     def _defaults(self):
-        """What systemd gives to Ceph's servers: without it, tcmalloc's caches are far too small for radosgw's threads."""
+        """What systemd gives to Ceph's servers; without it tcmalloc's caches are too small for radosgw's threads."""
         lines = self.path("/etc/default/ceph").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
