@@ -1,3 +1,4 @@
+local socket = require("socket")
 local helpers = require("helpers")
 local nats = require("rgw_nats")
 local fails, wait_until = helpers.fails, helpers.wait_until
