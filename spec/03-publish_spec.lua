@@ -152,6 +152,24 @@ describe("publish()", function()
     end
   end)
 
+  it("finds the one that the server does not take among thousands", function()
+    local narrow = helpers.server("max_control_line: 512")
+    for _, place in ipairs({ 1, 3000, 10000 }) do
+      narrow:stop()
+      local options = { name = helpers.name(), reconnect_wait_ms = 10, max_reconnect_wait_ms = 50 }
+      local busy = assert(nats.connect(narrow:url(), options))
+      -- All wait, so that batches are as large as they can be.
+      for n = 1, 10000 do
+        assert.is_true(busy:publish(n == place and ("long."):rep(120) .. "subject" or "a.b", tostring(n)))
+      end
+      narrow:start()
+      wait_until(function() return busy:status().pending == 0 end, "an empty queue", 60)
+      local status = busy:status()
+      assert.same({ 9999, 1 }, { status.delivered, status.refused })
+      assert.is_true(narrow:monitor("varz").in_msgs >= 9999)
+    end
+  end)
+
   describe("of a large payload", function()
     it("delivers what the server takes", function()
       local large = helpers.server("max_payload: 8MB")

@@ -18,7 +18,7 @@ const SUSPICIOUS: usize = 3;
 const GOOD: Duration = Duration::from_secs(10);
 /// How long streams take nothing before another server is thought of.
 const STUCK: Duration = Duration::from_secs(10);
-/// How many messages streams may be to acknowledge at a time.
+/// How many messages streams may be to acknowledge at a time, and one batch more.
 const MAX_AWAITED: usize = 8192;
 /// How many servers are kept, those that servers tell of included.
 const MAX_SERVERS: usize = 64;
@@ -58,7 +58,7 @@ async fn carry(
     let mut awaited = Awaited::default();
     let mut unconfirmed: Option<Batch> = None;
     let end = loop {
-        if awaited.stuck.is_some_and(|since| since.elapsed() >= STUCK) {
+        if awaited.is_stuck() && unconfirmed.is_none() {
             // This server may be cut off from the others, and know it no sooner than its clients.
             if route.servers.len() > 1 && !link.has_jetstream().await {
                 connection.trouble("JetStream does not answer over this server; another one is tried");
@@ -70,7 +70,7 @@ async fn carry(
         if let Some(batch) = unconfirmed.take() {
             match go_on(connection, link, route, batch, &mut awaited).await {
                 Ok(next) => unconfirmed = next,
-                Err(Interruption) => break End::Lost,
+                Err(end) => break end,
             }
             since = Instant::now();
             continue;
@@ -120,9 +120,6 @@ struct Batch {
     sent: Sent,
 }
 
-/// The link is lost; all that was unconfirmed is back in the queue.
-struct Interruption;
-
 fn messages(entries: &[Entry]) -> Vec<&Message> {
     entries.iter().map(|entry| &entry.message).collect()
 }
@@ -142,43 +139,56 @@ async fn send(
 }
 
 /// Sends what waits meanwhile, so that the server has something to do until the next time, and then waits for a batch to be
-/// confirmed. Returns what is to be confirmed next.
+/// confirmed. Returns what is to be confirmed next. If the link is lost, something has become of all that was unconfirmed.
 async fn go_on(
     connection: &Connection,
     link: &mut Link,
     route: &mut Route,
     batch: Batch,
     awaited: &mut Awaited,
-) -> Result<Option<Batch>, Interruption> {
+) -> Result<Option<Batch>, End> {
     let Batch { mut entries, sent } = batch;
     let mut next = None;
-    // As long as one message is looked for that breaks connections, each batch goes alone.
-    let may = route.batch == BATCH && awaited.entries.len() < MAX_AWAITED && link.may_go_ahead();
-    let more = if may { connection.take_at_once(route.batch) } else { Vec::new() };
-    if !more.is_empty() {
+    // As long as one message is looked for that breaks connections, and until batches are whole again, each goes alone.
+    let room = awaited.entries.len().saturating_add(entries.len()) < MAX_AWAITED;
+    let may = route.batch == BATCH && room && !awaited.is_stuck() && link.may_go_ahead();
+    let mut more = if may { connection.take_at_once(route.batch) } else { Vec::new() };
+    // What the server has read already does not wait for what JetStream says.
+    if !more.is_empty() && !link.must_ask(&messages(&more), &route.streams) {
+        let more = std::mem::take(&mut more);
         match send(link, route, more, true).await {
             Ok(batch) => next = Some(batch),
             Err((more, interrupted)) => {
                 entries.extend(more);
                 route.interrupted(connection, entries, interrupted);
-                return Err(Interruption);
+                return Err(End::Lost);
             }
         }
     }
-    let last = sent.last();
+    let last = sent.last;
     match link.confirm(&messages(&entries), sent, next.is_some()).await {
         Ok(outcomes) => {
-            awaited.take_up(connection, entries, outcomes);
+            awaited.add(connection, entries, outcomes);
             awaited.settle(connection, link.answered(last));
             (route.failures, route.breaks) = (0, 0);
             route.batch = route.batch.saturating_mul(2).min(BATCH);
-            Ok(next)
         }
         Err(interrupted) => {
             // It may be for any of them.
             entries.extend(next.into_iter().flat_map(|batch| batch.entries));
+            entries.extend(more);
             route.interrupted(connection, entries, interrupted);
-            Err(Interruption)
+            return Err(End::Lost);
+        }
+    }
+    if more.is_empty() {
+        return Ok(next);
+    }
+    match send(link, route, more, false).await {
+        Ok(batch) => Ok(Some(batch)),
+        Err((more, interrupted)) => {
+            route.interrupted(connection, more, interrupted);
+            Err(End::Lost)
         }
     }
 }
@@ -193,8 +203,13 @@ struct Awaited {
 }
 
 impl Awaited {
+    /// Whether streams have taken nothing for so long that another server is thought of.
+    fn is_stuck(&self) -> bool {
+        self.stuck.is_some_and(|since| since.elapsed() >= STUCK)
+    }
+
     /// Takes up a batch that was sent, and settles what streams have nothing to say of.
-    fn take_up(&mut self, connection: &Connection, batch: Vec<Entry>, outcomes: Vec<Outcome>) {
+    fn add(&mut self, connection: &Connection, batch: Vec<Entry>, outcomes: Vec<Outcome>) {
         let deadline = Instant::now() + Duration::from_millis(connection.endpoint().ack_timeout_ms);
         let mut ended = Vec::with_capacity(batch.len());
         for (entry, outcome) in batch.into_iter().zip(outcomes) {
@@ -225,8 +240,18 @@ impl Awaited {
     /// they know it by its id.
     fn give_up_late(&mut self, connection: &Connection, link: &mut Link) {
         let now = Instant::now();
+        let is_late = |first: &(Entry, Instant)| first.1 <= now;
+        if !self.entries.first_key_value().is_some_and(|(_, first)| is_late(first)) {
+            return;
+        }
+        // What has come in and was not read yet is not late.
+        link.catch_up();
+        if let Some((last, _)) = self.entries.last_key_value() {
+            let last = *last;
+            self.settle(connection, link.answered(last));
+        }
         let mut late = Vec::new();
-        while let Some(first) = self.entries.first_entry().filter(|first| first.get().1 <= now) {
+        while let Some(first) = self.entries.first_entry().filter(|first| is_late(first.get())) {
             let (serial, (entry, _)) = first.remove_entry();
             link.forget(&Outcome::Awaited(serial));
             let (subject, patience) = (&entry.message.subject, connection.endpoint().ack_timeout_ms);
@@ -317,7 +342,8 @@ impl Route {
                 self.breaks = self.breaks.saturating_add(1);
                 if said.is_some() || self.breaks >= SUSPICIOUS {
                     self.breaks = self.breaks.max(SUSPICIOUS);
-                    self.batch = (batch.len() / 2).max(1);
+                    // Smaller than a whole one, even where two were on their way.
+                    self.batch = (batch.len() / 2).clamp(1, BATCH / 2);
                 }
                 connection.put_back(batch);
             }

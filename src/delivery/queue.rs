@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-/// How many messages are in flight at a time.
+/// How many messages go out as one batch; two may be unconfirmed.
 pub const BATCH: usize = 2048;
-/// How many bytes are in flight at a time, unless one message alone is larger.
+/// How many bytes a batch has, unless one message alone is larger.
 pub const BATCH_BYTES: usize = 1 << 20;
 
 /// How many of the messages that are put off are looked at for the oldest one.

@@ -41,6 +41,18 @@ impl std::fmt::Display for Silence {
 }
 
 impl Link {
+    /// Whether [`Link::send`] asks JetStream of one of these messages first, and so may wait.
+    pub fn must_ask(&self, batch: &[&Message], streams: &Streams) -> bool {
+        if self.ack == Ack::None || self.signals.unconfirmable.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (now, mut last) = (Instant::now(), None);
+        batch.iter().filter_map(|message| message.pattern.as_ref()).any(|pattern| {
+            let is_known = last.replace(pattern).is_some_and(|last| Arc::ptr_eq(last, pattern));
+            !is_known && streams.is_due(pattern, now)
+        })
+    }
+
     /// Asks JetStream which streams there are for the messages of a batch, as far as that is not known, and warns of what is
     /// wrong with them.
     pub(super) async fn ask(&self, batch: &[&Message], streams: &mut Streams) {

@@ -96,13 +96,8 @@ pub struct Sent {
     outcomes: Vec<Outcome>,
     /// The mark behind it; none if nothing went out, or nothing is to be confirmed.
     mark: Option<u64>,
-}
-
-impl Sent {
     /// The highest number that a message of this batch, or one before it, can have; those of later ones are higher.
-    pub fn last(&self) -> u64 {
-        self.mark.unwrap_or_default()
-    }
+    pub last: u64,
 }
 
 /// A connection that is up, or was.
@@ -295,7 +290,7 @@ impl Link {
         } else {
             None
         };
-        Ok(Sent { outcomes, mark })
+        Ok(Sent { outcomes, mark, last: self.serial })
     }
 
     /// Waits until the server has read what was sent, and returns what became of each message; streams may take longer to
@@ -304,7 +299,7 @@ impl Link {
     /// # Errors
     /// [`Interrupted`]: none of the messages is known to have arrived.
     pub async fn confirm(&mut self, batch: &[&Message], sent: Sent, ahead: bool) -> Result<Vec<Outcome>, Interrupted> {
-        let Sent { mut outcomes, mark } = sent;
+        let Sent { mut outcomes, mark, .. } = sent;
         if self.ack == Ack::None {
             return Ok(outcomes);
         }
@@ -340,10 +335,12 @@ impl Link {
 
     /// Whether another batch may be sent before the last one is confirmed.
     pub fn may_go_ahead(&self) -> bool {
-        !self.signals.unconfirmable.load(Ordering::Relaxed) && lock(&self.signals.denied).is_empty()
+        self.ack != Ack::None
+            && !self.signals.unconfirmable.load(Ordering::Relaxed)
+            && lock(&self.signals.denied).is_empty()
     }
 
-    /// What streams have said meanwhile of messages that they are to acknowledge, up to one with this number.
+    /// What streams have said until now of messages that they are to acknowledge, up to one with this number.
     pub fn answered(&mut self, last: u64) -> Vec<(u64, Outcome)> {
         let (answered, later) = std::mem::take(&mut self.answers).into_iter().partition(|(serial, _)| *serial <= last);
         self.answers = later;

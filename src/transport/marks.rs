@@ -8,7 +8,7 @@ use super::link::{LOOK_AGAIN, Link, Outcome};
 use super::streams::{self, Reply};
 use crate::error::{Code, Error};
 use async_nats::StatusCode;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -83,16 +83,29 @@ impl Link {
         }
     }
 
+    /// Takes up all that has come in under the inbox until now.
+    pub fn catch_up(&mut self) {
+        // No more than there is to hear of, and the marks of two batches.
+        for _ in 0..self.awaited.len().saturating_add(2) {
+            let Some(Some(echo)) = tokio::task::unconstrained(self.echoes.next()).now_or_never() else { break };
+            self.take_up(&echo);
+        }
+    }
+
     /// Takes up what came in under the inbox: a mark, or the acknowledgement of a message.
     pub(super) fn take_up(&mut self, echo: &async_nats::Message) {
         let Some((_, last)) = echo.subject.rsplit_once('.') else { return };
         let mark = match last.split_once('-') {
             // Whatever the answer to a mark is: the server has read it.
-            Some((_, mark)) => mark.parse().ok(),
+            Some((MARK, mark)) => mark.parse().ok(),
+            Some(_) => None,
             None if last == MARK => <[u8; 8]>::try_from(&echo.payload[..]).ok().map(u64::from_be_bytes),
             None => None,
         };
-        self.marked = self.marked.max(mark.unwrap_or_default());
+        // Somebody who hears everything could send others.
+        if let Some(mark) = mark.filter(|mark| *mark <= self.serial) {
+            self.marked = self.marked.max(mark);
+        }
         let Ok(serial) = last.parse::<u64>() else { return };
         let Some(subject) = self.awaited.remove(&serial) else { return };
         let reply = match echo.status {

@@ -3,7 +3,7 @@
 //! async-nats writes a message as `PUB`, its subject, its length and its bytes. It leaves the subject as it is, so that this
 //! may be the text of whole messages, up to the subject of a last one. All of them go into the connection's buffer in one
 //! piece, between whatever else is written, and nothing else about the connection changes. The last message is a mark (see
-//! [`Link`](super::Link)), and so is the first one where that is needed: async-nats has written its verb already.
+//! `marks`), and so is the first one where that is needed: async-nats has written its verb already.
 //!
 //! The versions of async-nats are pinned, and each test with a server would fail if it checked or changed subjects.
 

@@ -7,8 +7,8 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// How many denied subjects of one batch are told apart.
-const MAX_DENIED: usize = 1000;
+/// How many denied subjects of the batches that are on their way are told apart.
+const MAX_DENIED: usize = 4096;
 /// How many denials are remembered for those who wait for answers.
 const MAX_DENIALS: usize = 100;
 /// What a server says, in lower case, before it ends a connection for something that we have sent.
