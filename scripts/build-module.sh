@@ -17,6 +17,8 @@ command -v cargo > /dev/null || {
   echo "rgw_nats: building from source takes Rust 1.90 or newer (cargo); the binary rock takes none" >&2
   exit 1
 }
+# luarocks sets it to what cargo's crates take by themselves, and they would be built anew for it.
+if [ "${CC:-}" = gcc ]; then unset CC; fi
 # Each Lua has a directory of its own, as cargo gives both libraries one name, and would link anew at each change.
 target=${CARGO_TARGET_DIR:-target}/lua$1
 mkdir -p "$target" "$(dirname "$out")"
