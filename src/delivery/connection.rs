@@ -259,6 +259,10 @@ impl Connection {
             }
         }
         let pending = queue.pending().0;
+        // Whoever sees the numbers sees the reason; the log may take its time.
+        if let Some(last) = troubles.last() {
+            self.note(last);
+        }
         drop(queue);
         self.room.notify_all();
         if let Some(backlog) = self.backlog.get() {

@@ -37,13 +37,21 @@ impl Connection {
         log::line(format_args!("{}: {what}", self.endpoint.shown()));
     }
 
-    /// All that is known of this connection, without a secret, as `status()` shows it.
+    /// Makes a line the last error, without a word in the log.
+    pub(super) fn note(&self, what: &str) {
+        lock(&self.state).trouble = what.chars().take(MAX_TROUBLE).collect();
+    }
+
+    /// All that is known of this connection, without a secret, as `status()` shows it: the numbers and the last error of one
+    /// moment.
     pub fn status(&self) -> Value {
-        let (pending, pending_bytes) = lock(&self.queue).pending();
+        let spool = self.backlog.get().map_or_else(|| Value::record([]), Backlog::status);
+        let [letters, letters_lost] = self.letters.status();
+        let queue = lock(&self.queue);
+        let (pending, pending_bytes) = queue.pending();
         let count = |counter: &AtomicU64| Value::from(counter.load(Ordering::Relaxed));
         let state = lock(&self.state);
         let size = |number: usize| Value::from(u64::try_from(number).unwrap_or(u64::MAX));
-        let [letters, letters_lost] = self.letters.status();
         Value::record([
             ("url", self.endpoint.shown().into()),
             ("name", self.endpoint.name.as_str().into()),
@@ -62,7 +70,7 @@ impl Connection {
             letters,
             letters_lost,
             ("last_error", state.trouble.as_str().into()),
-            ("spool", self.backlog.get().map_or_else(|| Value::record([]), Backlog::status)),
+            ("spool", spool),
             ("login_expires_ms", state.login_expires.saturating_mul(1000).into()),
             ("warnings", Value::list(state.warnings.values().flatten().map(|warning| warning.as_str().into()))),
         ])
@@ -87,8 +95,7 @@ impl Observer for Connection {
     }
 
     fn trouble(&self, what: &str) {
-        let what: String = what.chars().take(MAX_TROUBLE).collect();
-        lock(&self.state).trouble.clone_from(&what);
-        self.tell(&what);
+        self.note(what);
+        self.tell(&what.chars().take(MAX_TROUBLE).collect::<String>());
     }
 }
