@@ -130,7 +130,7 @@ class Gateway:
         command = [PROGRAMS / "put", self.cluster.s3_port, clients, size, verb, headers]
         targets = "".join(self._targets[bucket][method][:count])
         done = subprocess.run(
-            [str(part) for part in command], input=targets, capture_output=True, text=True, check=False, timeout=120
+            [str(part) for part in command], input=targets, capture_output=True, text=True, check=False, timeout=60
         )
         if done.returncode != 0:
             raise RuntimeError(done.stderr[-2000:])
@@ -239,10 +239,20 @@ def _measure(gateway, release, rounds):
     for number in range(rounds):
         for place in range(len(names)):
             name = names[(place + number) % len(names)]
+            if name not in found:
+                continue
             bucket, script, notifies = variants[name]
             gateway.script(script)
             before = gateway.check()
-            found[name].append(gateway.load(bucket))
+            try:
+                found[name].append(gateway.load(bucket))
+            except subprocess.TimeoutExpired:
+                if bucket == "bkt":
+                    raise
+                # An endpoint of RGW's own, in which its requests hang: 18.2.7 was seen to.
+                print(f"bench: {name}: requests hang; it is left out", file=sys.stderr, flush=True)
+                del found[name]
+                continue
             print(f"bench: {name}: {found[name][-1]['rate']:.0f} PUTs a second", file=sys.stderr, flush=True)
             if notifies:
                 wanted = before + 3 * REQUESTS + WARM_UP

@@ -77,14 +77,14 @@ def measure(module, rounds):
         for storage in ("memory", "file"):
             asyncio.run(_stream(shop.url, storage))
             rows += _compare(shop, f"JetStream, {storage}, 512 B", 512, STREAMED, "jetstream", "bench.subject", rounds)
-        for how in ("at-once", "within-1ms"):
-            rows += _gather(shop, rounds, how)
+        for how, delay in (("at once", 0), ("after 1 ms", 1000)):
+            rows += _gather(shop, rounds, how, delay)
     return rows
 
 
-def _gather(shop, rounds, how):
-    """Requests to somebody who answers at once, or within a millisecond."""
-    answer = subprocess.Popen([PROGRAMS / "answer", shop.url, "bench.ask", how], stdout=subprocess.PIPE)
+def _gather(shop, rounds, how, delay):
+    """Requests to somebody who answers so many microseconds after each."""
+    answer = subprocess.Popen([PROGRAMS / "answer", shop.url, "bench.ask", str(delay)], stdout=subprocess.PIPE)
     try:
         answer.stdout.readline()
         found = {}
@@ -96,7 +96,7 @@ def _gather(shop, rounds, how):
     finally:
         answer.kill()
         answer.wait()
-    what = f"{QUESTIONS:,} requests, answered {how.replace('-', ' ').replace('1ms', '1 ms')}"
+    what = f"{QUESTIONS:,} requests, answered {how}"
     peer = f"{what}: one after the other"
     return [Row(peer, "1/s", first), Row(f"{what}: by gather", "1/s", second, peer, first)]
 
