@@ -55,8 +55,8 @@ package.path = "{lua}/?.lua;" .. package.path
 local socket = require("socket")
 local rgw_nats, async = require("rgw_nats"), require("rgw_nats.async")
 local nats = assert(rgw_nats.connect("{url}", {{ name = "bench" }}))
-local function ask() return assert(nats:request("bench.ask", "x", {{ timeout_ms = 10000 }})) end
-while not nats:request("bench.ask", "x") do socket.sleep(0.001) end
+local function ask() return assert(nats:request("question", "x", {{ timeout_ms = 10000 }})) end
+while not nats:request("question", "x") do socket.sleep(0.001) end
 local list = {{}}
 for n = 1, {count} do list[n] = ask end
 local start = socket.gettime()
@@ -84,7 +84,7 @@ def measure(module, rounds):
 
 def _gather(shop, rounds, how, delay):
     """Requests to somebody who answers so many microseconds after each."""
-    answer = subprocess.Popen([PROGRAMS / "answer", shop.url, "bench.ask", str(delay)], stdout=subprocess.PIPE)
+    answer = subprocess.Popen([PROGRAMS / "answer", shop.url, "question", str(delay)], stdout=subprocess.PIPE)
     try:
         answer.stdout.readline()
         found = {}

@@ -39,7 +39,7 @@ static void take(natsConnection *c, natsSubscription *subscription, natsMsg *mes
   pthread_mutex_unlock(&mutex);
 }
 
-static void *give(void *argument) {
+static _Noreturn void *give(void *argument) {
   (void)argument;
   for (;;) {
     pthread_mutex_lock(&mutex);
