@@ -2,13 +2,12 @@
 
     guard.py [--module FILE] [--record]
 
-Counted by callgrind, so that the load of the machine does not matter; the median of three. --record writes new bounds:
-docs/performance.md says when.
+Counted by callgrind, so that the load of the machine does not matter. --record writes new bounds: docs/performance.md
+says when.
 """
 
 import argparse
 import json
-import statistics
 import sys
 from pathlib import Path
 
@@ -22,9 +21,6 @@ from state import NOTHING, REQUIRE, THREE_RULES, Workshop  # noqa: E402
 BOUNDS = HERE / "bounds.json"
 #: What is recorded over what was measured: another Debian has another libc and another Lua.
 MARGIN = 1.03
-#: By how much a count differs from run to run, as Lua seeds its hashes anew: half a percent of an empty script.
-SEED = 1500
-ROUNDS = 3
 
 
 def measured(module):
@@ -36,17 +32,13 @@ def measured(module):
             "notify, three rules": (shop.notify(THREE_RULES, 'name = "three"'), True),
             "notify, 1,000 rules": (shop.notify(many, 'name = "many"'), True),
         }
-        empty = _median(shop, NOTHING)
-        found = {name: _median(shop, *script) - empty for name, script in scripts.items()}
+        empty = shop.instructions(NOTHING)
+        found = {name: round(shop.instructions(*script) - empty) for name, script in scripts.items()}
         arguments = ["-m", "100", "-t", "10"]
+        empty = shop.instructions(NOTHING, arguments=arguments)
         script = shop.notify(THREE_RULES[:1], 'name = "metadata"')
-        empty = _median(shop, NOTHING, arguments=arguments)
-        found["notify, 100 metadata"] = _median(shop, script, ready=True, arguments=arguments) - empty
+        found["notify, 100 metadata"] = round(shop.instructions(script, ready=True, arguments=arguments) - empty)
         return found
-
-
-def _median(shop, *script, **more):
-    return round(statistics.median(shop.instructions(*script, **more) for _ in range(ROUNDS)))
 
 
 def main():
@@ -56,7 +48,7 @@ def main():
     options = parser.parse_args()
     found = measured(options.module)
     if options.record:
-        bounds = {name: round(count * MARGIN + SEED) for name, count in found.items()}
+        bounds = {name: round(count * MARGIN) for name, count in found.items()}
         BOUNDS.write_text(json.dumps(bounds, indent=2) + "\n")
         return
     bounds = json.loads(BOUNDS.read_text())

@@ -18,6 +18,15 @@
 #include <unistd.h>
 #include <valgrind/callgrind.h>
 
+/* What Lua seeds the hashes of its strings with, in each state anew. The clock would give all states of a second the same seed,
+ * and another one to each run: half a percent of a request, by chance. This gives each state one of its own, the same in each run. */
+time_t time(time_t *to) {
+  static time_t now = 1700000000;
+  time_t next = __atomic_add_fetch(&now, 1, __ATOMIC_RELAXED);
+  if (to) *to = next;
+  return next;
+}
+
 static size_t heap, heap_peak;
 static void *alloc(void *ud, void *p, size_t o, size_t n) {
   (void)ud;
