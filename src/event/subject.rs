@@ -219,15 +219,34 @@ pub fn check(subject: &str) -> Result<(), String> {
 /// Whether a subject is legal and of ASCII alone, as nearly all are; what is wrong with another one, if anything, takes longer
 /// to find out.
 fn is_ordinary(subject: &str) -> bool {
-    let mut last = b'.';
+    // Where a token begins and ends is a dot; two side by side have an empty one between them.
+    let (mut last, mut wrong) = (DOT, 0);
     for byte in subject.bytes() {
-        if !matches!(byte, b'!'..=b'~') || matches!(byte, b'*' | b'>') || (byte == b'.' && last == b'.') {
-            return false;
-        }
-        last = byte;
+        // A byte is always within the table.
+        let kind = KINDS.get(usize::from(byte)).copied().unwrap_or(OTHER);
+        wrong |= (kind & OTHER) | (kind & last);
+        last = kind;
     }
-    last != b'.'
+    wrong == 0 && last != DOT
 }
+
+/// What a byte is in an ordinary subject: 0 for most that there are, a dot, or something that is not there.
+#[expect(clippy::indexing_slicing, reason = "a constant that would panic does not compile")]
+const KINDS: [u8; 256] = {
+    let mut kinds = [OTHER; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        kinds[byte as usize] = match byte {
+            b'*' | b'>' => OTHER,
+            b'.' => DOT,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    kinds
+};
+const DOT: u8 = 1;
+const OTHER: u8 = 2;
 
 /// Appends a value as one token. Letters, digits and all else that NATS takes stay as they are; the rest, `%` and `$`
 /// (subjects of the server itself begin with it) among it, becomes `%` and two hexadecimal digits. Nothing at all
