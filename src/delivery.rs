@@ -3,6 +3,7 @@
 mod backlog;
 mod connection;
 mod courier;
+mod epochs;
 mod queue;
 mod receipt;
 mod spool;

@@ -97,6 +97,13 @@ impl Error {
         Error { code, message: message.into() }
     }
 
+    /// With what it is about before its sentence.
+    pub fn about(mut self, what: &str) -> Error {
+        self.message.insert_str(0, ": ");
+        self.message.insert_str(0, what);
+        self
+    }
+
     /// The stable code.
     pub fn code(&self) -> Code {
         self.code

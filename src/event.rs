@@ -19,7 +19,7 @@ pub use rule::{Configuration, Rule};
 pub use subject::{Template, check as check_subject};
 
 use crate::error::Error;
-use crate::message::{Headers, Message};
+use crate::message::{Headers, Message, Pattern};
 use record::Record;
 use rule::{Format, KeyEncoding};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -117,7 +117,7 @@ impl<'r> Scribe<'r> {
             message.smaller = smaller;
         }
         message.lane = *self.lane.get_or_insert_with(|| lane(self.request));
-        message.pattern = Some(rule.subject.pattern());
+        message.pattern = Pattern::Given(rule.subject.pattern());
         Ok(message)
     }
 

@@ -1,12 +1,14 @@
 //! What is delivered: a subject, headers and bytes. The layers below the event know nothing else of it.
 
 mod headers;
+mod pattern;
 
 pub use headers::Headers;
+pub use pattern::Pattern;
 
 use crate::error::{Code, Error};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::borrow::Cow;
 
 /// The largest payload that this library takes, in bytes: what a server can be set up to take at most (`max_payload`).
 pub const MAX_PAYLOAD: usize = 64 << 20;
@@ -41,8 +43,8 @@ pub struct Message {
     pub lane: u64,
     /// Where answers are to go to.
     pub reply: Option<String>,
-    /// A subject with wildcards that stands for this one and its like: what to ask JetStream for streams by.
-    pub pattern: Option<Arc<str>>,
+    /// What to ask JetStream for streams by.
+    pub pattern: Pattern,
     /// What it is for.
     pub purpose: Purpose,
 }
@@ -57,17 +59,21 @@ impl Message {
             let message = format!("a payload of {} bytes; no server takes more than {MAX_PAYLOAD}", payload.len());
             return Err(Error::new(Code::TooLarge, message));
         }
-        let headers = headers.into();
-        Ok(Message {
+        Ok(Message::bare(subject, headers, payload))
+    }
+
+    /// A message of a size that is known to be within bounds.
+    pub fn bare(subject: String, headers: impl Into<Headers>, payload: impl Into<Bytes>) -> Message {
+        Message {
             subject,
-            headers,
-            payload: Bytes::from(payload),
+            headers: headers.into(),
+            payload: payload.into(),
             smaller: None,
             lane: 0,
             reply: None,
-            pattern: None,
+            pattern: Pattern::None,
             purpose: Purpose::default(),
-        })
+        }
     }
 
     /// What a server counts against its `max_payload`, in bytes: the payload, and the headers as the protocol writes them.
@@ -81,6 +87,16 @@ impl Message {
         if let Some(smaller) = &mut self.smaller {
             smaller.rename(number);
         }
+    }
+
+    /// The subject with wildcards to ask JetStream for streams by; none for what no stream is asked for.
+    pub fn asks_by(&self) -> Option<Cow<'_, str>> {
+        self.pattern.of(&self.subject)
+    }
+
+    /// Whether JetStream is asked the same for both; a no may be wrong.
+    pub fn asks_like(&self, other: &Message) -> bool {
+        self.pattern == other.pattern && (self.pattern != Pattern::Kin || self.subject == other.subject)
     }
 
     /// This message or the first of its smaller ones that is within a server's `max_payload`.
@@ -119,7 +135,7 @@ impl Message {
         put(&self.lane.to_le_bytes());
         put(self.subject.as_bytes());
         put(self.reply.as_deref().unwrap_or_default().as_bytes());
-        put(self.pattern.as_deref().unwrap_or_default().as_bytes());
+        put(self.asks_by().unwrap_or_default().as_bytes());
         put(&self.payload);
         put(&u32::try_from(self.headers.count()).unwrap_or(u32::MAX).to_le_bytes());
         for (name, value) in self.headers.iter() {
@@ -155,7 +171,8 @@ impl Message {
         let lane = u64::from_le_bytes(part()?.try_into().ok()?);
         let subject = text(part()?)?;
         let reply = Some(text(part()?)?).filter(|reply| !reply.is_empty());
-        let pattern = Some(text(part()?)?).filter(|pattern| !pattern.is_empty()).map(Arc::from);
+        let pattern = text(part()?)?;
+        let pattern = if pattern.is_empty() { Pattern::None } else { Pattern::Given(pattern.into()) };
         let payload = Bytes::copy_from_slice(part()?);
         let count = u32::from_le_bytes(part()?.try_into().ok()?);
         let mut headers = Headers::default();
@@ -191,7 +208,7 @@ mod tests {
     fn a_message_comes_back_from_its_bytes() {
         let headers = vec![("Nats-Msg-Id".to_owned(), "é".to_owned()), (String::new(), String::new())];
         let mut message = Message::new("s.a".into(), headers, b"\0\xff".to_vec()).unwrap();
-        (message.lane, message.pattern) = (u64::MAX, Some("s.*".into()));
+        (message.lane, message.pattern) = (u64::MAX, Pattern::Given("s.*".into()));
         (message.reply, message.purpose) = (Some("r".into()), Purpose::Exchange);
         message.smaller = Some(Box::new(Message::new("s.a".into(), Vec::new(), Vec::new()).unwrap()));
         let bytes = message.encode();

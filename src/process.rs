@@ -5,6 +5,7 @@
 
 mod configurations;
 mod file;
+mod promises;
 mod runtime;
 mod slot;
 mod zone_groups;
@@ -14,10 +15,10 @@ use crate::delivery::{Backlog, Connection, Receipt, Which, courier};
 use crate::error::{Code, Error};
 use crate::event::{Configuration, Moment, Operation, Request, Scribe};
 use crate::log;
-use crate::promise::Promise;
 use crate::thread;
 use crate::value::Value;
 use configurations::Configurations;
+pub use promises::{answer, promise, wish};
 use runtime::Runtime;
 use slot::Use;
 use std::cell::OnceCell;
@@ -31,10 +32,6 @@ use zone_groups::ZoneGroups;
 
 /// How many endpoints can be open at a time.
 const MAX_CONNECTIONS: usize = 64;
-
-/// How many calls of scripts can be under way at a time. Each takes about a kilobyte, until its time limit at most, whether
-/// somebody waits for it or not.
-const MAX_PROMISES: usize = 65_536;
 
 /// How many requests that have waited for their configuration are published together.
 const LATE: usize = 256;
@@ -207,69 +204,6 @@ pub fn connection(endpoint: &Endpoint) -> Result<Arc<Connection>, Error> {
     Ok(connection)
 }
 
-/// Runs work on the runtime's thread and promises its result within `limit`; it goes on when nobody holds on to the promise.
-/// Does not block.
-///
-/// # Errors
-/// `no_resources` (so much is promised already, too); `closed` (the process is ending).
-pub fn promise(
-    limit: Duration,
-    work: impl Future<Output = Result<Value, Error>> + Send + 'static,
-) -> Result<Arc<Promise>, Error> {
-    promised(limit, work, true)
-}
-
-/// As [`promise`], of what is for nobody else than who holds on to the promise, such as a wait: it ends when nobody does, and
-/// lets go of what it waits at.
-///
-/// # Errors
-/// As for [`promise`].
-pub fn wish(
-    limit: Duration,
-    work: impl Future<Output = Result<Value, Error>> + Send + 'static,
-) -> Result<Arc<Promise>, Error> {
-    promised(limit, work, false)
-}
-
-fn promised(
-    limit: Duration,
-    work: impl Future<Output = Result<Value, Error>> + Send + 'static,
-    lasts: bool,
-) -> Result<Arc<Promise>, Error> {
-    let counted = Counted::one(unless_ending()?)?;
-    let promise = Arc::new(Promise::new(limit));
-    let (own, held) = (Arc::downgrade(&promise), lasts.then(|| promise.clone()));
-    let stop = counted.0.runtime.spawn(async move {
-        let (_counted, _held) = (counted, held);
-        let result = work.await;
-        if let Some(own) = own.upgrade() {
-            own.end(result);
-        }
-    });
-    promise.on_cancel(stopping(stop));
-    Ok(promise)
-}
-
-/// One of the promises that are not kept yet, for as long as it is there.
-struct Counted(&'static Process);
-
-impl Counted {
-    fn one(process: &'static Process) -> Result<Counted, Error> {
-        let counted = Counted(process);
-        if process.promises.fetch_add(1, Ordering::Relaxed) < MAX_PROMISES {
-            return Ok(counted);
-        }
-        let text = format!("{MAX_PROMISES} calls of scripts are under way; wait for them, or give them less time");
-        Err(Error::new(Code::NoResources, text))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.promises.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The process, unless it is ending.
 fn unless_ending() -> Result<&'static Process, Error> {
     let process = process()?;
@@ -277,16 +211,6 @@ fn unless_ending() -> Result<&'static Process, Error> {
         return Err(Error::new(Code::Closed, "the process is ending"));
     }
     Ok(process)
-}
-
-/// What stops a task; in a forked process nothing, as the task is the parent's, and so are its locks.
-fn stopping(task: tokio::task::AbortHandle) -> impl FnOnce() + Send + 'static {
-    let own = generation();
-    move || {
-        if generation() == own {
-            task.abort();
-        }
-    }
 }
 
 /// Runs work on the runtime's thread.

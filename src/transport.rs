@@ -2,7 +2,6 @@
 
 mod bucket;
 mod context;
-mod inbox;
 mod jetstream;
 mod link;
 mod login;
@@ -11,6 +10,7 @@ mod options;
 mod parcel;
 mod preflight;
 mod pull;
+mod questions;
 mod received;
 mod session;
 mod signals;
@@ -19,10 +19,10 @@ mod subscription;
 mod tls;
 
 pub use bucket::{Bucket, KeyValue, Watch, WatchFrom};
-pub use context::JetStream;
+pub use context::{JetStream, acknowledged};
 pub use link::{Interrupted, Link, Observer, Outcome, Sent};
 pub use pull::{Batch, Ordered, Pull, Stored};
 pub use received::Received;
-pub use session::{Enough, Question, Session};
+pub use session::{Enough, Session};
 pub use streams::Streams;
 pub use subscription::{SlowConsumer, Subscription, Wanted};

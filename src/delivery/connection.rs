@@ -209,6 +209,9 @@ impl Connection {
     /// Notes what became of messages that were taken.
     pub(super) fn settle(&self, ended: impl IntoIterator<Item = (Entry, Outcome)>) {
         let now = Instant::now();
+        // Who publishes waits for the lock, and need not wait for these to be given back to the allocator.
+        let ended = ended.into_iter();
+        let (mut spent, mut delivered) = (Vec::with_capacity(ended.size_hint().0), 0);
         let mut queue = lock(&self.queue);
         let (mut done, mut failed, mut dead) = (Vec::new(), Vec::new(), Vec::new());
         let mut troubles = Vec::new();
@@ -242,7 +245,7 @@ impl Connection {
                     troubles.extend(self.letters.ended(&entry, lost.as_ref()))
                 }
                 None => {
-                    self.delivered.fetch_add(1, Ordering::Relaxed);
+                    delivered += 1;
                     done.extend(entry.position);
                 }
                 Some(error) => {
@@ -257,7 +260,9 @@ impl Connection {
             if let Some(receipt) = &entry.receipt {
                 receipt.end();
             }
+            spent.push(entry);
         }
+        self.delivered.fetch_add(delivered, Ordering::Relaxed);
         let pending = queue.pending().0;
         // Whoever sees the numbers sees the reason; the log may take its time.
         if let Some(last) = troubles.last() {
@@ -393,7 +398,7 @@ impl Connection {
             let settled = self.settled.notified();
             tokio::pin!(settled);
             settled.as_mut().enable();
-            if before.strong_count() == 0 {
+            if lock(&self.queue).is_through(before) {
                 return;
             }
             // What makes room for others goes without a word.

@@ -76,7 +76,7 @@ async fn carry(
             continue;
         }
         let wait = if idle.is_zero() { GOOD } else { idle.saturating_sub(since.elapsed()) };
-        let first = awaited.entries.first_key_value().map(|(_, (_, deadline))| *deadline);
+        let first = awaited.entries.first_key_value().map(|(_, first)| first.1);
         let wait = first.map_or(wait, |deadline| wait.min(deadline.saturating_duration_since(Instant::now())));
         tokio::select! {
             // What is at hand counts before the time that is over.
@@ -110,7 +110,7 @@ async fn carry(
     if let Some(batch) = unconfirmed {
         connection.put_back(batch.entries);
     }
-    connection.put_back(awaited.entries.into_values().map(|(entry, _)| entry).collect());
+    connection.put_back(awaited.entries.into_values().map(|first| first.0).collect());
     end
 }
 
@@ -197,7 +197,7 @@ async fn go_on(
 #[derive(Default)]
 struct Awaited {
     /// In the order in which it was sent, and until when.
-    entries: BTreeMap<u64, (Entry, Instant)>,
+    entries: BTreeMap<u64, Box<(Entry, Instant)>>,
     /// Since when streams have taken nothing of what they were given.
     stuck: Option<Instant>,
 }
@@ -214,7 +214,7 @@ impl Awaited {
         let mut ended = Vec::with_capacity(batch.len());
         for (entry, outcome) in batch.into_iter().zip(outcomes) {
             match outcome {
-                Outcome::Awaited(serial) => _ = self.entries.insert(serial, (entry, deadline)),
+                Outcome::Awaited(serial) => _ = self.entries.insert(serial, Box::new((entry, deadline))),
                 outcome => ended.push((entry, outcome)),
             }
         }
@@ -223,7 +223,11 @@ impl Awaited {
 
     /// Settles what streams have said something of.
     fn settle(&mut self, connection: &Connection, answers: Vec<(u64, Outcome)>) {
-        let of = |(serial, outcome)| self.entries.remove(&serial).map(|(entry, _)| (entry, outcome));
+        let of = |(serial, outcome): (u64, Outcome)| {
+            let (entry, _) = *self.entries.remove(&serial)?;
+            let outcome = outcome.about(&entry.message.subject);
+            Some((entry, outcome))
+        };
         let ended: Vec<_> = answers.into_iter().filter_map(of).collect();
         if ended.is_empty() {
             return;
@@ -252,7 +256,8 @@ impl Awaited {
         }
         let mut late = Vec::new();
         while let Some(first) = self.entries.first_entry().filter(|first| is_late(first.get())) {
-            let (serial, (entry, _)) = first.remove_entry();
+            let (serial, awaited) = first.remove_entry();
+            let (entry, _) = *awaited;
             link.forget(&Outcome::Awaited(serial));
             let (subject, patience) = (&entry.message.subject, connection.endpoint().ack_timeout_ms);
             let error = Error::new(Code::NotStored, format!("{subject}: no acknowledgement for {patience} ms"));

@@ -3,11 +3,12 @@
 //! Messages of one lane (an object's) go out one at a time, so that none can overtake another, even where one has to be sent
 //! again. Messages of different lanes, and those of none, do not wait for each other.
 
+use super::epochs::Epochs;
 use super::receipt::Receipt;
 use crate::error::{Code, Error};
 use crate::message::Message;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// How many messages go out as one batch; two may be unconfirmed.
@@ -31,8 +32,8 @@ pub struct Entry {
     pub receipt: Option<Arc<Receipt>>,
     /// Its place on disk, if it is there.
     pub position: Option<u64>,
-    /// Shared with all that were accepted between the same two flushes.
-    pub(super) epoch: Option<Arc<()>>,
+    /// Between which flushes it was accepted; see [`Queue::so_far`].
+    pub(super) epoch: Option<u64>,
 }
 
 impl Entry {
@@ -87,7 +88,7 @@ pub struct Queue {
     pending: usize,
     bytes: usize,
     closed: bool,
-    epoch: Arc<()>,
+    epochs: Epochs,
 }
 
 impl Queue {
@@ -124,7 +125,7 @@ impl Queue {
         self.pending = self.pending.saturating_add(1);
         let first = self.ready.is_empty();
         let mut entry = entry;
-        entry.epoch = Some(self.epoch.clone());
+        entry.epoch = Some(self.epochs.enter());
         self.ready.push_back(entry);
         Ok(Pushed { first, dropped })
     }
@@ -136,9 +137,14 @@ impl Queue {
         self.ready.push_back(entry);
     }
 
-    /// What lives as long as any message that was accepted until now is here or in flight.
-    pub fn so_far(&mut self) -> Weak<()> {
-        Arc::downgrade(&std::mem::take(&mut self.epoch))
+    /// What to ask [`Queue::is_through`] by, of all messages that were accepted until now.
+    pub fn so_far(&mut self) -> u64 {
+        self.epochs.end()
+    }
+
+    /// Whether none of those messages is here or in flight any more.
+    pub fn is_through(&self, epoch: u64) -> bool {
+        self.epochs.is_through(epoch)
     }
 
     /// Whether all further messages are refused.
@@ -194,7 +200,7 @@ impl Queue {
             let entry = first.remove();
             self.give_back(entry);
         }
-        let mut batch = Vec::new();
+        let mut batch = Vec::with_capacity(limit.min(self.ready.len()));
         let mut bytes = 0_usize;
         while let Some(entry) = self.ready.front() {
             let lane = entry.message.lane;
@@ -263,6 +269,9 @@ impl Queue {
     }
 
     fn forget(&mut self, entry: &Entry) {
+        if let Some(epoch) = entry.epoch {
+            self.epochs.leave(epoch);
+        }
         self.bytes = self.bytes.saturating_sub(entry.message.cost());
         self.pending = self.pending.saturating_sub(1);
     }

@@ -34,13 +34,13 @@ const MAX_ERROR: usize = 512;
 /// What was read for one call.
 #[derive(Default)]
 pub struct Call {
-    /// The arguments that are plain values, from the first on.
+    /// The arguments, from the first on.
     pub arguments: Vec<Value>,
     /// The request, for `notify`.
     pub request: event::Request,
     /// What reading found wrong; the work is not done then.
     pub refused: Option<Error>,
-    /// What reading collects; becomes `arguments`.
+    /// What reading collects of tables among them.
     pub(super) tokens: Vec<Token>,
     /// How many bytes of strings were collected.
     pub(super) bytes: usize,
@@ -297,7 +297,9 @@ fn work<F: Function>(call: &mut Call) -> Result<Value, Error> {
     if let Some(error) = call.refused.take() {
         return Err(error);
     }
-    call.arguments = read::build(std::mem::take(&mut call.tokens));
+    if !call.tokens.is_empty() {
+        read::build(std::mem::take(&mut call.tokens), &mut call.arguments);
+    }
     F::work(call)
 }
 

@@ -15,7 +15,7 @@ use super::handle::{self, Shape};
 use crate::config::Endpoint;
 use crate::delivery::Connection;
 use crate::error::{Code, Error};
-use crate::message::Purpose;
+use crate::message::{Pattern, Purpose};
 use crate::process;
 use crate::transport::Subscription;
 use crate::value::{Class, Object, Value};
@@ -82,8 +82,6 @@ struct Held {
     connection: Option<Arc<Connection>>,
     /// What this handle has subscribed to, as long as the script holds on to it.
     subscriptions: Vec<Weak<Subscription>>,
-    /// What streams are asked for by, of the last message.
-    pattern: Option<Arc<str>>,
 }
 
 impl Object for Client {
@@ -182,7 +180,7 @@ impl Function for Publish {
         message.reply = arguments::subject_or_none(call.argument(5), "reply subject")?;
         match message.reply {
             Some(_) => message.purpose = Purpose::Exchange,
-            None => message.pattern = Some(arguments::pattern_like(&mut client.held().pattern, &message.subject)),
+            None => message.pattern = Pattern::Kin,
         }
         if let Some(receipt) = connection.publish(message)? {
             receipt.wait(Duration::from_millis(connection.endpoint().wait_ms));

@@ -3,7 +3,6 @@
 
 use super::boundary::{Call, Entry, Function, Key};
 use super::client;
-use super::read::Token;
 use crate::error::Error;
 use crate::value::{Class, Handle, Object, Value};
 use mlua::ffi::{self, lua_State};
@@ -131,7 +130,7 @@ impl Function for Collect {
             let Some(slot) = slot(state, 1) else { return };
             let handle = slot.replace(std::ptr::null_mut());
             if !handle.is_null() {
-                call.tokens.push(Token::Value(Value::Handle(*Box::from_raw(handle))));
+                call.arguments.push(Value::Handle(*Box::from_raw(handle)));
             }
         }
     }

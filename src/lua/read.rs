@@ -17,9 +17,12 @@ const MAX_VALUES: usize = 20_000;
 /// How many bytes of strings a call may bring in all: a payload, and as much again as any table needs.
 const MAX_BYTES: usize = MAX_PAYLOAD + (4 << 20);
 
-/// One step of a walk over the arguments. Flat, so that nothing half-made lies on a frame that Lua may jump over.
+/// One step of a walk over the tables among the arguments. Flat, so that nothing half-made lies on a frame that Lua may jump
+/// over.
 pub enum Token {
-    /// A value that is no table.
+    /// The table that follows is the argument at this place, counted from 0.
+    At(usize),
+    /// A value in a table that is no table.
     Value(Value),
     /// A table begins; its keys and values follow in turn.
     Open,
@@ -48,7 +51,7 @@ pub unsafe fn arguments(state: *mut lua_State, call: &mut Call) {
 /// # Safety
 /// As for [`arguments`].
 pub unsafe fn value(state: *mut lua_State, index: c_int, depth: c_int, call: &mut Call) {
-    if call.tokens.len() >= MAX_VALUES {
+    if call.tokens.len().saturating_add(call.arguments.len()) >= MAX_VALUES {
         refuse(call, Code::TooLarge, "the arguments have more than 20,000 values in all");
         return;
     }
@@ -56,31 +59,33 @@ pub unsafe fn value(state: *mut lua_State, index: c_int, depth: c_int, call: &mu
     // under lua_next; what is copied goes to the call at once.
     unsafe {
         match ffi::lua_type(state, index) {
-            ffi::LUA_TNIL => plain(call, Value::Nil),
-            ffi::LUA_TBOOLEAN => plain(call, Value::Boolean(ffi::lua_toboolean(state, index) != 0)),
+            ffi::LUA_TNIL => plain(call, depth, Value::Nil),
+            ffi::LUA_TBOOLEAN => plain(call, depth, Value::Boolean(ffi::lua_toboolean(state, index) != 0)),
             ffi::LUA_TNUMBER if ffi::lua_isinteger(state, index) != 0 => {
-                plain(call, Value::Integer(ffi::lua_tointegerx(state, index, std::ptr::null_mut())));
+                plain(call, depth, Value::Integer(ffi::lua_tointegerx(state, index, std::ptr::null_mut())));
             }
-            ffi::LUA_TNUMBER => plain(call, Value::Number(ffi::lua_tonumberx(state, index, std::ptr::null_mut()))),
+            ffi::LUA_TNUMBER => {
+                plain(call, depth, Value::Number(ffi::lua_tonumberx(state, index, std::ptr::null_mut())));
+            }
             ffi::LUA_TSTRING => {
                 let bytes = bytes(state, index);
                 call.bytes = call.bytes.saturating_add(bytes.len());
                 if call.bytes > MAX_BYTES {
                     refuse(call, Code::TooLarge, "the arguments have more than 68 MiB of strings in all");
                 } else {
-                    plain(call, Value::String(bytes.to_vec()));
+                    plain(call, depth, Value::String(bytes.to_vec()));
                 }
             }
             ffi::LUA_TTABLE if depth >= MAX_DEPTH => {
                 refuse(call, Code::BadArgument, "a table holds tables more than 16 deep, or itself");
             }
             ffi::LUA_TTABLE => table(state, index, depth, call),
-            ffi::LUA_TUSERDATA => plain(call, handle::get(state, index)),
-            ffi::LUA_TFUNCTION => plain(call, Value::Other("function")),
-            ffi::LUA_TTHREAD => plain(call, Value::Other("coroutine")),
-            ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(state, index).is_null() => plain(call, Value::Null),
-            ffi::LUA_TLIGHTUSERDATA => plain(call, Value::Other("light userdata")),
-            _ => plain(call, Value::Other("value")),
+            ffi::LUA_TUSERDATA => plain(call, depth, handle::get(state, index)),
+            ffi::LUA_TFUNCTION => plain(call, depth, Value::Other("function")),
+            ffi::LUA_TTHREAD => plain(call, depth, Value::Other("coroutine")),
+            ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(state, index).is_null() => plain(call, depth, Value::Null),
+            ffi::LUA_TLIGHTUSERDATA => plain(call, depth, Value::Other("light userdata")),
+            _ => plain(call, depth, Value::Other("value")),
         }
     }
 }
@@ -105,6 +110,10 @@ unsafe fn table(state: *mut lua_State, index: c_int, depth: c_int, call: &mut Ca
         if ffi::lua_checkstack(state, 8) == 0 {
             refuse(call, Code::Memory, "Lua's stack can't grow");
             return;
+        }
+        if depth == 0 {
+            call.tokens.push(Token::At(call.arguments.len()));
+            call.arguments.push(Value::Nil);
         }
         call.tokens.push(if is_list(state, index) { Token::OpenList } else { Token::Open });
         ffi::lua_pushnil(state);
@@ -135,8 +144,11 @@ pub unsafe fn bytes<'s>(state: *mut lua_State, index: c_int) -> &'s [u8] {
     }
 }
 
-fn plain(call: &mut Call, value: Value) {
-    call.tokens.push(Token::Value(value));
+fn plain(call: &mut Call, depth: c_int, value: Value) {
+    match depth {
+        0 => call.arguments.push(value),
+        _ => call.tokens.push(Token::Value(value)),
+    }
 }
 
 /// Notes the first thing that is wrong.
@@ -146,16 +158,13 @@ pub fn refuse(call: &mut Call, code: Code, text: &str) {
     }
 }
 
-/// Makes values of the steps of a walk. Runs outside of Lua.
-pub fn build(tokens: Vec<Token>) -> Vec<Value> {
-    if tokens.iter().all(|token| matches!(token, Token::Value(_))) {
-        let value = |token| if let Token::Value(value) = token { Some(value) } else { None };
-        return tokens.into_iter().filter_map(value).collect();
-    }
+/// Makes tables of the steps of a walk, and puts them where they belong among the arguments. Runs outside of Lua.
+pub fn build(tokens: Vec<Token>, arguments: &mut [Value]) {
     let mut open: Vec<(Vec<Value>, bool)> = Vec::new();
-    let mut here = Vec::new();
+    let (mut here, mut at) = (Vec::new(), 0);
     for token in tokens {
         match token {
+            Token::At(place) => at = place,
             Token::Value(value) => here.push(value),
             Token::Open => open.push((std::mem::take(&mut here), false)),
             Token::OpenList => open.push((std::mem::take(&mut here), true)),
@@ -168,14 +177,17 @@ pub fn build(tokens: Vec<Token>) -> Vec<Value> {
                 let (outer, list) = open.pop().unwrap_or_default();
                 here = outer;
                 let table = Value::Table(entries);
-                here.push(match table.items() {
+                let built = match table.items() {
                     Some(items) if list => Value::List(items.into_iter().cloned().collect()),
                     _ => table,
-                });
+                };
+                match arguments.get_mut(at).filter(|_| open.is_empty()) {
+                    Some(argument) => *argument = built,
+                    None => here.push(built),
+                }
             }
         }
     }
-    here
 }
 
 #[cfg(test)]
@@ -183,10 +195,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_come_back_nested() {
+    fn tables_come_back_nested_and_in_their_places() {
         let value = |number| Token::Value(Value::Integer(number));
         let tokens = vec![
-            value(1),
+            Token::At(1),
             Token::Open,
             value(2),
             Token::Open,
@@ -194,9 +206,13 @@ mod tests {
             value(4),
             Token::Close,
             Token::Close,
-            value(5),
+            Token::At(3),
+            Token::Open,
+            Token::Close,
         ];
-        let built = format!("{:?}", build(tokens));
-        assert_eq!(built, "[Integer(1), Table([(Integer(2), Table([(Integer(3), Integer(4))]))]), Integer(5)]");
+        let mut arguments = [1, 0, 5, 0].map(Value::Integer);
+        build(tokens, &mut arguments);
+        let wanted = "[Integer(1), Table([(Integer(2), Table([(Integer(3), Integer(4))]))]), Integer(5), Table([])]";
+        assert_eq!(format!("{arguments:?}"), wanted);
     }
 }

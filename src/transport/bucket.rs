@@ -1,8 +1,9 @@
 //! A key-value bucket of JetStream.
 
 use super::context::JetStream;
-use super::session::{Live, Question, lost};
+use super::session::{Live, lost};
 use crate::error::{Code, Error};
+use crate::message::Message;
 use async_nats::HeaderMap;
 use async_nats::jetstream::kv;
 use async_nats::jetstream::message::StreamMessage;
@@ -260,7 +261,7 @@ impl Bucket {
             let api = if store.use_jetstream_prefix { format!("{}.", self.js.prefix()) } else { String::new() };
             Ok(format!("{api}{prefix}{key}"))
         });
-        let question = Question { subject: subject.await?, headers: headers.into(), payload: value };
+        let question = Message::bare(subject.await?, headers, value);
         let answer = self.js.publish(question, deadline).await.map_err(|error| match error.code() {
             Code::NoResponders => self.gone(),
             Code::Conflict => Error::new(Code::Conflict, format!("the last revision of {key} is another one")),

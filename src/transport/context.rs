@@ -4,10 +4,11 @@
 //! lost on the way: what async-nats' types do not have, for one. Where there is a protocol behind - pulls, ordered consumers,
 //! key-value buckets - async-nats does it.
 
-use super::session::{Live, Question, Session};
+use super::received::Received;
+use super::session::{Live, Session};
 use super::streams;
 use crate::error::{Code, Error};
-use crate::message::Headers;
+use crate::message::{Headers, Message};
 use async_nats::jetstream;
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
@@ -73,7 +74,7 @@ impl JetStream {
     /// [`Session::request`].
     pub async fn ask(&self, name: &str, body: &Json, deadline: Instant) -> Result<Json, Error> {
         let payload = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-        let question = Question { subject: format!("{}.{name}", self.prefix), headers: Headers::default(), payload };
+        let question = Message::bare(format!("{}.{name}", self.prefix), Headers::default(), payload);
         let answer = self.session.request(question, deadline).await.map_err(|error| match error.code() {
             Code::NoResponders => Error::new(
                 Code::NoResponders,
@@ -94,21 +95,9 @@ impl JetStream {
     /// # Errors
     /// `no_responders` (no stream takes it); `conflict` (an expectation does not hold); `jetstream`; and those of
     /// [`Session::request`]. After `timeout` and `disconnected` the stream may have it.
-    pub async fn publish(&self, question: Question, deadline: Instant) -> Result<Json, Error> {
-        let subject = question.subject.clone();
-        let answer = self.session.request(question, deadline).await.map_err(|error| match error.code() {
-            Code::NoResponders => Error::new(Code::NoResponders, format!("no stream takes {subject}")),
-            _ => error,
-        })?;
-        let answer: Json = serde_json::from_slice(&answer.payload).unwrap_or_default();
-        if answer.get("stream").is_none() && answer.get("error").is_none() {
-            let text = format!("who answers to {subject} is no stream");
-            return Err(Error::new(Code::JetStream, text));
-        }
-        if streams::is_staged(&answer) {
-            return Err(Error::new(Code::Timeout, format!("{subject}: {}", streams::STAGED)));
-        }
-        checked(answer, &subject)
+    pub async fn publish(&self, message: Message, deadline: Instant) -> Result<Json, Error> {
+        let subject = message.subject.clone();
+        acknowledged(self.session.request(message, deadline).await, &subject)
     }
 
     /// All names of a list that comes in pages, such as `STREAM.NAMES`, whose items are under `key`.
@@ -159,6 +148,25 @@ impl JetStream {
         let body = json!({ "stream_name": stream, "config": config, "action": action });
         self.ask(&name, &body, deadline).await
     }
+}
+
+/// What a stream has answered to a message to this subject.
+///
+/// # Errors
+/// As for [`JetStream::publish`].
+pub fn acknowledged(answer: Result<Received, Error>, subject: &str) -> Result<Json, Error> {
+    let answer = answer.map_err(|error| match error.code() {
+        Code::NoResponders => Error::new(Code::NoResponders, format!("no stream takes {subject}")),
+        _ => error,
+    })?;
+    let answer: Json = serde_json::from_slice(&answer.payload).unwrap_or_default();
+    if answer.get("stream").is_none() && answer.get("error").is_none() {
+        return Err(Error::new(Code::JetStream, format!("who answers to {subject} is no stream")));
+    }
+    if streams::is_staged(&answer) {
+        return Err(Error::new(Code::Timeout, format!("{subject}: {}", streams::STAGED)));
+    }
+    checked(answer, subject)
 }
 
 /// The answer, unless it is an error.

@@ -7,7 +7,6 @@ use crate::config::{Ack, EnsureStream};
 use crate::message::Message;
 use async_nats::client::RequestErrorKind;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -47,9 +46,9 @@ impl Link {
             return false;
         }
         let (now, mut last) = (Instant::now(), None);
-        batch.iter().filter_map(|message| message.pattern.as_ref()).any(|pattern| {
-            let is_known = last.replace(pattern).is_some_and(|last| Arc::ptr_eq(last, pattern));
-            !is_known && streams.is_due(pattern, now)
+        batch.iter().any(|message| {
+            let is_known = last.replace(*message).is_some_and(|last| message.asks_like(last));
+            !is_known && message.asks_by().is_some_and(|pattern| streams.is_due(&pattern, now))
         })
     }
 
@@ -61,18 +60,16 @@ impl Link {
             return;
         }
         let mut last = None;
-        for (message, pattern) in batch.iter().filter_map(|message| Some((message, message.pattern.as_ref()?))) {
-            // Most have the very same one.
-            if last.replace(pattern).is_some_and(|last| Arc::ptr_eq(last, pattern)) {
+        for message in batch {
+            // Most have the same one.
+            if last.replace(*message).is_some_and(|last| message.asks_like(last)) {
                 continue;
             }
             let now = Instant::now();
-            if !streams.is_due(pattern, now) {
-                continue;
-            }
+            let Some(pattern) = message.asks_by().filter(|pattern| streams.is_due(pattern, now)) else { continue };
             let answer = match self.named(message) {
                 Some(name) => self.look_at(name, &message.subject, streams).await,
-                None => self.streams_of(pattern, &message.subject).await,
+                None => self.streams_of(&pattern, &message.subject).await,
             };
             let answer = match answer {
                 Ok(answer) => answer,
@@ -89,7 +86,7 @@ impl Link {
                     if matches!(silence, Silence::Refused(_)) { Answer::No } else { Answer::Nothing }
                 }
             };
-            streams.learn(pattern, answer, now);
+            streams.learn(&pattern, answer, now);
         }
     }
 

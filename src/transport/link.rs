@@ -20,8 +20,7 @@ use async_nats::connection::State;
 use async_nats::{Client, HeaderMap, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
-use std::collections::HashMap;
-use std::fmt::Write;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -76,6 +75,18 @@ pub enum Outcome {
     Awaited(u64),
 }
 
+impl Outcome {
+    /// With the subject before the reason, as a stream's answer does not say it.
+    pub fn about(self, subject: &str) -> Outcome {
+        let about = |error: Error| error.about(subject);
+        match self {
+            Outcome::Again(error) => Outcome::Again(about(error)),
+            Outcome::Never(error) => Outcome::Never(about(error)),
+            other => other,
+        }
+    }
+}
+
 /// What is known of the streams that take a message.
 #[derive(Clone, Copy)]
 struct Known {
@@ -85,8 +96,8 @@ struct Known {
 
 impl Known {
     fn of(message: &Message, streams: &Streams) -> Known {
-        let is_unknown = |pattern| streams.is_unknown(pattern, &message.subject);
-        Known { is_taken: streams.take(&message.subject), is_unknown: message.pattern.as_ref().is_some_and(is_unknown) }
+        let is_unknown = message.asks_by().is_some_and(|pattern| streams.is_unknown(&pattern, &message.subject));
+        Known { is_taken: streams.take(&message.subject), is_unknown }
     }
 }
 
@@ -112,8 +123,8 @@ pub struct Link {
     pub(super) serial: u64,
     /// The last mark that has come back.
     pub(super) marked: u64,
-    /// The messages that streams are to acknowledge, by their numbers, with the subject of each.
-    pub(super) awaited: HashMap<u64, String>,
+    /// The numbers of the messages that streams are to acknowledge.
+    pub(super) awaited: HashSet<u64>,
     /// What has become of some of them.
     pub(super) answers: Vec<(u64, Outcome)>,
     pub(super) ack: Ack,
@@ -170,7 +181,7 @@ impl Link {
             echoes,
             serial: 0,
             marked: 0,
-            awaited: HashMap::new(),
+            awaited: HashSet::new(),
             answers: Vec::new(),
             ack: endpoint.ack,
             stream: endpoint.stream.clone(),
@@ -253,11 +264,11 @@ impl Link {
             let taken = if named { !streams.is_silent } else { known.is_taken };
             let (outcome, reply) = if !unconfirmable && taken {
                 self.serial = self.serial.wrapping_add(1);
-                self.awaited.insert(self.serial, message.subject.clone());
+                self.awaited.insert(self.serial);
                 let mut reply = String::with_capacity(self.inbox.len().saturating_add(1 + MAX_DIGITS));
                 reply.push_str(&self.inbox);
-                // Writing to a text does not fail.
-                let _ = write!(reply, ".{}", self.serial);
+                reply.push('.');
+                reply.push_str(itoa::Buffer::new().format(self.serial));
                 (Outcome::Awaited(self.serial), Some(reply))
             } else {
                 (Outcome::Delivered, message.reply.clone())

@@ -107,12 +107,14 @@ impl Link {
             self.marked = self.marked.max(mark);
         }
         let Ok(serial) = last.parse::<u64>() else { return };
-        let Some(subject) = self.awaited.remove(&serial) else { return };
+        if !self.awaited.remove(&serial) {
+            return;
+        }
         let reply = match echo.status {
             Some(StatusCode::NO_RESPONDERS) => Reply::Again("no stream takes it, or none is ready to".to_owned()),
             _ => streams::read_reply(&echo.payload),
         };
-        let error = |why| Error::new(Code::NotStored, format!("{subject}: {why}"));
+        let error = |why: String| Error::new(Code::NotStored, why);
         let outcome = match reply {
             Reply::Stored => Outcome::Delivered,
             Reply::Never(why) => Outcome::Never(error(why)),

@@ -8,7 +8,6 @@
 //! The versions of async-nats are pinned, and each test with a server would fail if it checked or changed subjects.
 
 use crate::message::Message;
-use std::fmt::Write;
 
 /// How many bytes of messages go in one piece, about: as much as async-nats writes at a time.
 const PIECE: usize = 60_000;
@@ -50,15 +49,15 @@ impl Parcel {
         if !plain {
             let own = expected.map_or(0, |(name, value)| name.len() + value.len() + ": \r\n".len());
             let size = FIRST_LINE.len() + headers.len() + own + "\r\n".len();
-            // Writing to a text does not fail.
-            let _ = write!(self.text, "{size} {}\r\n", size + payload.len());
+            self.number(size, " ");
+            self.number(size + payload.len(), "\r\n");
             self.push(&[FIRST_LINE, headers]);
             if let Some((name, value)) = expected {
                 self.push(&[name, ": ", value, "\r\n"]);
             }
             self.text.push_str("\r\n");
         } else {
-            let _ = write!(self.text, "{}\r\n", payload.len());
+            self.number(payload.len(), "\r\n");
         }
         self.push(&[payload, "\r\n"]);
         true
@@ -69,6 +68,10 @@ impl Parcel {
         self.push(&["PUB ", mark]);
         let next = String::with_capacity(self.text.len());
         std::mem::replace(&mut self.text, next)
+    }
+
+    fn number(&mut self, number: usize, then: &str) {
+        self.push(&[itoa::Buffer::new().format(number), then]);
     }
 
     fn push(&mut self, parts: &[&str]) {

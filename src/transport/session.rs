@@ -2,9 +2,9 @@
 //!
 //! A link ends with its connection, and so does what is under way on it. What lasts - a subscription - goes over to the next.
 
-use super::inbox::Inbox;
 use super::link::Link;
 use super::marks::{ASK_WHO, OVERHEARD};
+use super::questions::{Answered, Questions, serve};
 use super::received::Received;
 use super::signals::Signals;
 use super::subscription::Subscription;
@@ -18,7 +18,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{oneshot, watch};
 
 /// The connection of a link.
 #[derive(Clone)]
@@ -29,8 +29,8 @@ pub(super) struct Live {
     no_echo: bool,
     /// Tells one connection from the next.
     pub number: u64,
-    /// Where answers come in, once there was a question.
-    inbox: Arc<OnceCell<Inbox>>,
+    /// The subject of the marks that the link sends; an echo of another one means nothing to it.
+    pub mark_subject: String,
 }
 
 impl Live {
@@ -45,11 +45,12 @@ pub struct Session {
     live: watch::Sender<Option<Live>>,
     /// How many there have been: what is kept of one must never be taken for another's.
     count: AtomicU64,
+    questions: Arc<Questions>,
 }
 
 impl Default for Session {
     fn default() -> Session {
-        Session { live: watch::Sender::new(None), count: AtomicU64::default() }
+        Session { live: watch::Sender::new(None), count: AtomicU64::default(), questions: Arc::default() }
     }
 }
 
@@ -80,17 +81,6 @@ pub struct ServerInfo {
     pub connect_urls: Vec<String>,
 }
 
-/// What is to be sent, and answered.
-#[derive(Clone, Debug, Default)]
-pub struct Question {
-    /// To which subject.
-    pub subject: String,
-    /// Names with values, none with a line break in it.
-    pub headers: Headers,
-    /// The bytes.
-    pub payload: Bytes,
-}
-
 /// When the answers to one question are complete.
 #[derive(Clone, Copy, Debug)]
 pub struct Enough {
@@ -109,7 +99,8 @@ impl Session {
     pub fn attach(&self, link: &Link) {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let (client, signals) = (link.client.clone(), link.signals.clone());
-        self.live.send_replace(Some(Live { client, signals, no_echo: link.no_echo, number, inbox: Arc::default() }));
+        let mark_subject = link.mark_subject.clone();
+        self.live.send_replace(Some(Live { client, signals, no_echo: link.no_echo, number, mark_subject }));
     }
 
     /// Lets go of it: it is lost.
@@ -129,15 +120,7 @@ impl Session {
 
     /// Waits until a connection is no longer the one that is up.
     pub(super) async fn is_over(&self, live: &Live) {
-        self.over(live).await;
-    }
-
-    /// As `is_over`, for who does not hold on to the session.
-    fn over(&self, live: &Live) -> impl Future<Output = ()> + Send + 'static {
-        let (mut now, number) = (self.live.subscribe(), live.number);
-        async move {
-            let _ = now.wait_for(|now| now.as_ref().is_none_or(|now| now.number != number)).await;
-        }
+        let _ = self.live.subscribe().wait_for(|now| now.as_ref().is_none_or(|now| now.number != live.number)).await;
     }
 
     /// The connection, if there is one in time.
@@ -183,20 +166,39 @@ impl Session {
         }
     }
 
-    /// Sends a question and waits for the first answer, until `deadline`.
+    /// Sends a question, and gives the first answer to `answered`: `no_responders`, `timeout`, `disconnected`, `denied` and
+    /// `too_large` are its errors. Returns the number by which it can be cancelled, and what must run on the runtime from then
+    /// on, if nothing does yet. Does not block.
+    pub fn ask(
+        &self,
+        question: Message,
+        deadline: Instant,
+        answered: Answered,
+    ) -> (u64, Option<impl Future<Output = ()> + Send + 'static>) {
+        let (number, is_first) = self.questions.ask(question, deadline, answered);
+        (number, is_first.then(|| serve(self.questions.clone(), self.live.subscribe())))
+    }
+
+    /// Wants no answer to a question any more. Does not block.
+    pub fn cancel(&self, number: u64) {
+        self.questions.cancel(number);
+    }
+
+    /// Sends a question and waits for the first answer, until `deadline`, on the runtime.
     ///
     /// # Errors
-    /// `no_responders`, `timeout`, `disconnected`, `denied`, `too_large`.
-    pub async fn request(&self, question: Question, deadline: Instant) -> Result<Received, Error> {
-        let subject = question.subject.clone();
-        self.with(deadline, &subject, |live| async move {
-            let open = async { Inbox::open(&live.client, self.over(&live)).await.ok_or_else(lost) };
-            let (place, reply) = live.inbox.get_or_try_init(|| open).await?.place();
-            publish(&live.client, &question, Some(reply)).await?;
-            let answer = Received::from(place.answer().await.ok_or_else(lost)?);
-            if answer.status == Some(503) { Err(no_responders(&question.subject)) } else { Ok(answer) }
-        })
-        .await
+    /// As for [`Session::ask`].
+    pub async fn request(&self, question: Message, deadline: Instant) -> Result<Received, Error> {
+        let (sender, answer) = oneshot::channel();
+        let answered = Box::new(move |answer| drop(sender.send(answer)));
+        let (number, serve) = self.ask(question, deadline, answered);
+        if let Some(serve) = serve {
+            tokio::spawn(serve);
+        }
+        let mut guard = Cancelling { session: self, number: Some(number) };
+        let answer = answer.await.unwrap_or_else(|_| Err(lost()));
+        guard.number = None;
+        answer
     }
 
     /// Sends a question and collects answers until there are enough, or until `deadline`.
@@ -205,7 +207,7 @@ impl Session {
     /// As for [`Session::request`]; that no further answer comes is none.
     pub async fn request_many(
         &self,
-        question: Question,
+        question: Message,
         enough: Enough,
         deadline: Instant,
     ) -> Result<Vec<Received>, Error> {
@@ -279,7 +281,7 @@ impl Session {
     ///
     /// # Errors
     /// `disconnected`, `too_large`.
-    pub async fn send(&self, question: Question, deadline: Instant) -> Result<(), Error> {
+    pub async fn send(&self, question: Message, deadline: Instant) -> Result<(), Error> {
         let live = self.live(deadline).await?;
         publish(&live.client, &question, None).await
     }
@@ -308,8 +310,22 @@ impl Session {
     }
 }
 
+/// Cancels a question whose answer nobody waits for any more.
+struct Cancelling<'s> {
+    session: &'s Session,
+    number: Option<u64>,
+}
+
+impl Drop for Cancelling<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.session.cancel(number);
+        }
+    }
+}
+
 /// Hands a message to async-nats.
-async fn publish(client: &Client, question: &Question, reply: Option<String>) -> Result<(), Error> {
+pub(super) async fn publish(client: &Client, question: &Message, reply: Option<String>) -> Result<(), Error> {
     let (subject, payload) = (question.subject.clone(), question.payload.clone());
     let sent = match (headers(&question.headers), reply) {
         (None, None) => client.publish(subject, payload).await,
@@ -336,13 +352,6 @@ pub(super) fn headers(given: &Headers) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// A message's subject and bytes, for a question.
-impl From<Message> for Question {
-    fn from(message: Message) -> Question {
-        Question { subject: message.subject, headers: message.headers, payload: message.payload }
-    }
-}
-
 pub(super) fn lost() -> Error {
     Error::new(Code::Disconnected, "the connection was lost on the way")
 }
@@ -351,7 +360,7 @@ pub(super) fn denied(subject: &str) -> Error {
     Error::new(Code::Denied, format!("the server denies {subject}"))
 }
 
-fn no_responders(subject: &str) -> Error {
+pub(super) fn no_responders(subject: &str) -> Error {
     Error::new(Code::NoResponders, format!("nobody has subscribed to {subject}"))
 }
 

@@ -2,7 +2,8 @@
 
 use super::link::{Observer, lock};
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -27,10 +28,13 @@ pub struct Signals {
     pub denied: Mutex<HashSet<String>>,
     /// What was denied last, and when, for those who wait for answers.
     denials: Mutex<VecDeque<Denial>>,
+    /// How many there were, those that are forgotten included.
+    count: AtomicU64,
     denial: Notify,
 }
 
 struct Denial {
+    number: u64,
     at: Instant,
     subscription: bool,
     subject: String,
@@ -45,6 +49,24 @@ impl Signals {
     /// Waits until it denies subscribing to one.
     pub async fn denies_subscription(&self, subject: &str, since: Instant) {
         self.denial(true, subject, since).await;
+    }
+
+    /// The subjects that the server has denied publishing to, and when, after the denial of a number; and the number of the
+    /// last one.
+    pub fn denials(&self, after: u64) -> (u64, Vec<(Instant, String)>) {
+        // Looked at each time that something is answered.
+        if self.count.load(Ordering::Acquire) <= after {
+            return (after, Vec::new());
+        }
+        let denials = lock(&self.denials);
+        let found = denials.iter().filter(|denial| denial.number > after && !denial.subscription);
+        let found = found.map(|denial| (denial.at, denial.subject.clone())).collect();
+        (denials.back().map_or(after, |denial| denial.number), found)
+    }
+
+    /// Waits for the next denial after this call.
+    pub fn next_denial(&self) -> impl Future<Output = ()> {
+        self.denial.notified()
     }
 
     async fn denial(&self, subscription: bool, subject: &str, since: Instant) {
@@ -67,7 +89,9 @@ impl Signals {
         if denials.len() >= MAX_DENIALS {
             denials.pop_front();
         }
-        denials.push_back(Denial { at: Instant::now(), subscription, subject });
+        let number = self.count.load(Ordering::Relaxed).saturating_add(1);
+        denials.push_back(Denial { number, at: Instant::now(), subscription, subject });
+        self.count.store(number, Ordering::Release);
         drop(denials);
         self.denial.notify_waiters();
     }

@@ -48,12 +48,12 @@ pub enum Answer {
 
 impl Streams {
     /// Whether it is time to ask for a pattern.
-    pub fn is_due(&self, pattern: &Arc<str>, now: Instant) -> bool {
+    pub fn is_due(&self, pattern: &str, now: Instant) -> bool {
         self.asked.get(pattern).is_none_or(|known| known.until <= now)
     }
 
     /// Notes what was answered for a pattern.
-    pub fn learn(&mut self, pattern: &Arc<str>, answer: Answer, now: Instant) {
+    pub fn learn(&mut self, pattern: &str, answer: Answer, now: Instant) {
         if self.asked.len() >= MAX_KNOWN {
             self.asked.clear();
         }
@@ -62,7 +62,7 @@ impl Streams {
             Answer::No => (ASK_LATE, true),
             Answer::Nothing => (ASK_SOON, false),
         };
-        self.asked.insert(pattern.clone(), Known { until: now + wait, answered });
+        self.asked.insert(pattern.into(), Known { until: now + wait, answered });
         let Answer::Streams(filters, silent) = answer else { return };
         self.filters.retain(|known| !silent.contains(known));
         for filter in filters {
@@ -78,7 +78,7 @@ impl Streams {
     }
 
     /// Whether nobody knows if a stream takes a subject of this pattern.
-    pub fn is_unknown(&self, pattern: &Arc<str>, subject: &str) -> bool {
+    pub fn is_unknown(&self, pattern: &str, subject: &str) -> bool {
         self.asked.get(pattern).is_some_and(|known| !known.answered) && !self.take(subject)
     }
 }
@@ -176,28 +176,28 @@ mod tests {
 
     #[test]
     fn what_a_stream_took_once_is_never_forgotten() {
-        let (mut streams, pattern, now): (_, Arc<str>, _) = (Streams::default(), "s3.*".into(), Instant::now());
-        assert!(streams.is_due(&pattern, now));
-        streams.learn(&pattern, Answer::Streams(vec!["s3.>".into()], Vec::new()), now);
-        assert!(!streams.is_due(&pattern, now) && streams.is_due(&pattern, now + ASK_AGAIN));
-        streams.learn(&pattern, Answer::Streams(Vec::new(), Vec::new()), now);
+        let (mut streams, pattern, now) = (Streams::default(), "s3.*", Instant::now());
+        assert!(streams.is_due(pattern, now));
+        streams.learn(pattern, Answer::Streams(vec!["s3.>".into()], Vec::new()), now);
+        assert!(!streams.is_due(pattern, now) && streams.is_due(pattern, now + ASK_AGAIN));
+        streams.learn(pattern, Answer::Streams(Vec::new(), Vec::new()), now);
         assert!(streams.take("s3.a") && !streams.take("x"));
-        streams.learn(&pattern, Answer::No, now);
-        assert!(!streams.is_due(&pattern, now + ASK_AGAIN) && streams.is_due(&pattern, now + ASK_LATE));
+        streams.learn(pattern, Answer::No, now);
+        assert!(!streams.is_due(pattern, now + ASK_AGAIN) && streams.is_due(pattern, now + ASK_LATE));
         // But one that acknowledges nothing any more is not waited for.
-        streams.learn(&pattern, Answer::Streams(Vec::new(), vec!["s3.>".into()]), now);
+        streams.learn(pattern, Answer::Streams(Vec::new(), vec!["s3.>".into()]), now);
         assert!(!streams.take("s3.a"));
     }
 
     #[test]
     fn silence_holds_back_only_what_nobody_knows() {
-        let (mut streams, pattern, now): (_, Arc<str>, _) = (Streams::default(), ">".into(), Instant::now());
-        streams.learn(&pattern, Answer::Streams(vec!["s3.>".into()], Vec::new()), now);
-        streams.learn(&pattern, Answer::Nothing, now);
-        assert!(streams.is_unknown(&pattern, "x") && !streams.is_unknown(&pattern, "s3.a"));
-        assert!(!streams.is_due(&pattern, now) && streams.is_due(&pattern, now + ASK_SOON));
-        streams.learn(&pattern, Answer::Nobody, now);
-        assert!(!streams.is_unknown(&pattern, "x"));
+        let (mut streams, pattern, now) = (Streams::default(), ">", Instant::now());
+        streams.learn(pattern, Answer::Streams(vec!["s3.>".into()], Vec::new()), now);
+        streams.learn(pattern, Answer::Nothing, now);
+        assert!(streams.is_unknown(pattern, "x") && !streams.is_unknown(pattern, "s3.a"));
+        assert!(!streams.is_due(pattern, now) && streams.is_due(pattern, now + ASK_SOON));
+        streams.learn(pattern, Answer::Nobody, now);
+        assert!(!streams.is_unknown(pattern, "x"));
     }
 
     #[test]

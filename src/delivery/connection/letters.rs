@@ -4,7 +4,7 @@
 use super::{Connection, lock};
 use crate::delivery::queue::{Entry, Queue};
 use crate::error::{Code, Error};
-use crate::message::{Headers, Message, Purpose};
+use crate::message::{Headers, Message, Pattern, Purpose};
 use crate::value::Value;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -106,7 +106,7 @@ fn letter(message: &Message, subject: &str, error: &Error, died_ms: u64) -> Mess
         smaller: None,
         lane: 0,
         reply: None,
-        pattern: Some(subject.into()),
+        pattern: Pattern::Given(subject.into()),
         purpose: Purpose::Letter,
     };
     if error.code() == Code::TooLarge { bare } else { copy(message, &told, bare) }

@@ -6,7 +6,6 @@ use crate::event::check_subject;
 use crate::lua::boundary::Call;
 use crate::message::Message;
 use crate::value::Value;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long something may be waited for, in milliseconds: an hour.
@@ -25,8 +24,12 @@ pub fn subject(value: &Value, what: &str) -> Result<String, Error> {
 
 fn legal<'v>(value: &'v Value, what: &str) -> Result<&'v str, Error> {
     let text = text(value, what)?;
-    check_subject(text).map_err(|problem| Error::new(Code::BadSubject, format!("the {what} {problem}")))?;
+    check(text, what)?;
     Ok(text)
+}
+
+fn check(subject: &str, what: &str) -> Result<(), Error> {
+    check_subject(subject).map_err(|problem| Error::new(Code::BadSubject, format!("the {what} {problem}")))
 }
 
 /// Likewise, or nothing.
@@ -77,9 +80,13 @@ pub fn payload(call: &mut Call, place: usize) -> Result<Vec<u8>, Error> {
 
 /// The message of a call: subject and payload from `place` on, its headers at `headers`.
 pub fn message(call: &mut Call, place: usize, headers: usize) -> Result<Message, Error> {
-    legal(call.argument(place), "subject")?;
-    let Value::String(subject) = call.take(place) else { return Err(bad("the subject must be a string".into())) };
-    let subject = String::from_utf8(subject).map_err(|_| bad("the subject must be UTF-8".into()))?;
+    let subject = match call.take(place) {
+        Value::String(bytes) => String::from_utf8(bytes).map_err(|error| Value::String(error.into_bytes())),
+        other => Err(other),
+    };
+    // What is no text is told by who knows how to.
+    let subject = subject.or_else(|other| text(&other, "subject").map(str::to_owned))?;
+    check(&subject, "subject")?;
     let headers = self::headers(call.argument(headers))?;
     let payload = payload(call, place.saturating_add(1))?;
     Message::new(subject, headers, payload)
@@ -110,27 +117,6 @@ pub fn headers(value: &Value) -> Result<Vec<(String, String)>, Error> {
     Ok(headers)
 }
 
-/// What to ask JetStream for streams by: all that begins as the subject does, so that there are few different ones.
-pub fn pattern(subject: &str) -> Arc<str> {
-    match subject.split_once('.') {
-        Some((first, _)) => format!("{first}.>").into(),
-        None => subject.into(),
-    }
-}
-
-/// Likewise, by the one of the last message, which most often is the same.
-pub fn pattern_like(last: &mut Option<Arc<str>>, subject: &str) -> Arc<str> {
-    let fits = |known: &Arc<str>| match known.strip_suffix('>') {
-        // What comes before it ends in a dot, so that it is a whole token.
-        Some(first) => subject.starts_with(first),
-        None => **known == *subject,
-    };
-    match last {
-        Some(known) if fits(known) => known.clone(),
-        _ => last.insert(pattern(subject)).clone(),
-    }
-}
-
 /// A time limit, as one argument of a call: milliseconds.
 pub fn limit(value: &Value, default: u64) -> Result<Duration, Error> {
     let number = match value {
@@ -155,17 +141,4 @@ pub fn options(call: &Call, place: usize) -> Result<Fields<'_>, Error> {
 /// The option `timeout_ms`.
 pub fn timeout(fields: &mut Fields<'_>) -> Duration {
     Duration::from_millis(fields.integer("timeout_ms", 0..=MAX_WAIT, WAIT))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pattern_of_the_last_subject_is_taken_where_it_is_the_same() {
-        let mut last = None;
-        for subject in ["a.b", "a.c", "a", "a", "ab.c", "a.b", "b", "b.", "b.c.d", "bb"] {
-            assert_eq!(pattern_like(&mut last, subject), pattern(subject), "{subject}");
-        }
-    }
 }

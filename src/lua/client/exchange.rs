@@ -4,9 +4,10 @@ use super::{Client, arguments, received};
 use crate::config::refuse;
 use crate::error::{Code, Error};
 use crate::lua::boundary::{Call, Function};
+use crate::message::Message;
 use crate::process;
 use crate::promise::Promise;
-use crate::transport::{Enough, Question};
+use crate::transport::{Enough, Received, Session};
 use crate::value::{Handle, Value};
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 const MAX_ANSWERS: usize = 64 << 20;
 
 /// The question of a call, `(connection, subject, payload, options)`, and how long to wait for its answer.
-fn question(call: &mut Call) -> Result<(Question, Duration), Error> {
+fn question(call: &mut Call) -> Result<(Message, Duration), Error> {
     let mut fields = arguments::options(call, 4)?;
     let limit = arguments::timeout(&mut fields);
     let headers = fields.value("headers").cloned().unwrap_or_default();
@@ -24,21 +25,31 @@ fn question(call: &mut Call) -> Result<(Question, Duration), Error> {
     Ok((ask(call, &headers)?, limit))
 }
 
-fn ask(call: &mut Call, headers: &Value) -> Result<Question, Error> {
+fn ask(call: &mut Call, headers: &Value) -> Result<Message, Error> {
     let subject = arguments::subject(call.argument(2), "subject")?;
     let payload = arguments::payload(call, 3)?;
-    let message = crate::message::Message::new(subject, arguments::headers(headers)?, payload)?;
-    Ok(message.into())
+    Message::new(subject, arguments::headers(headers)?, payload)
 }
 
 /// Starts a request.
 fn request(call: &mut Call) -> Result<Arc<Promise>, Error> {
     let client = Client::of(call)?;
     let (question, limit) = question(call)?;
-    let session = client.connection()?.session().clone();
+    let connection = client.connection()?;
     let handle: Handle = client;
-    let deadline = Instant::now() + limit;
-    process::promise(limit, async move { Ok(received::value(session.request(question, deadline).await?, &handle)) })
+    ask_for(connection.session(), question, limit, move |answer| Ok(received::value(answer?, &handle)))
+}
+
+/// Asks, and promises what is made of the answer within `limit`.
+pub fn ask_for(
+    session: &Arc<Session>,
+    question: Message,
+    limit: Duration,
+    then: impl FnOnce(Result<Received, Error>) -> Result<Value, Error> + Send + 'static,
+) -> Result<Arc<Promise>, Error> {
+    let weak = Arc::downgrade(session);
+    let cancel = move |number| weak.upgrade().iter().for_each(|session| session.cancel(number));
+    process::answer(limit, |deadline, answered| session.ask(question, deadline, answered), cancel, then)
 }
 
 /// `connection:request(subject, payload, options)`.

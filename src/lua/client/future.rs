@@ -205,7 +205,7 @@ impl Function for Yielding {
                 ffi::lua_pushnil(state);
             }
             ffi::lua_rawset(state, -3);
-            call.tokens.clear();
+            call.arguments.clear();
         }
     }
 

@@ -2,14 +2,14 @@
 
 use super::bucket::{HeldBucket, create_config};
 use super::consumer::HeldConsumer;
-use super::{Client, arguments, stream};
+use super::{Client, arguments, exchange, stream};
 use crate::config::{Fields, refuse};
 use crate::error::{Code, Error};
 use crate::lua::boundary::{Call, Entry, Function};
 use crate::lua::{handle, json};
 use crate::message::Message;
 use crate::process;
-use crate::transport::{Bucket, JetStream, Ordered, Pull, Question};
+use crate::transport::{Bucket, JetStream, Ordered, Pull, acknowledged};
 use crate::value::{Class, Handle, Object, Value};
 use serde_json::{Value as Json, json};
 use std::ffi::CStr;
@@ -167,7 +167,7 @@ impl Function for Open {
 
 /// What is to be published by a call, `(jetstream, subject, payload, options)`, how long to wait, and whether it is to end by
 /// itself.
-fn publication(call: &mut Call, default: Duration) -> Result<(Question, Duration, bool), Error> {
+fn publication(call: &mut Call, default: Duration) -> Result<(Message, Duration, bool), Error> {
     let mut fields = arguments::options(call, 4)?;
     let given = fields.value("headers").cloned().unwrap_or_default();
     let default = u64::try_from(default.as_millis()).unwrap_or_default();
@@ -198,15 +198,26 @@ fn publication(call: &mut Call, default: Duration) -> Result<(Question, Duration
     refuse(&fields.finish())?;
     let subject = arguments::subject(call.argument(2), "subject")?;
     let payload = arguments::payload(call, 3)?;
-    Ok((Message::new(subject, headers, payload)?.into(), limit, ends))
+    Ok((Message::new(subject, headers, payload)?, limit, ends))
 }
 
-/// Publishes, and gives the acknowledgement.
-async fn publish(js: &JetStream, question: Question, ends: bool, deadline: Instant) -> Result<Value, Error> {
+/// Publishes, and promises the acknowledgement; `held` goes with it.
+fn publish(call: &mut Call, js: &HeldJetStream, held: impl Send + 'static) -> Result<Value, Error> {
+    let (message, limit, ends) = publication(call, js.limit)?;
     if ends {
-        js.needs((2, 11), "a message with a ttl_s", deadline).await?;
+        // What kind of server it is must be known first.
+        return js.promise(limit, |js, deadline| async move {
+            let _held = held;
+            js.needs((2, 11), "a message with a ttl_s", deadline).await?;
+            Ok(acknowledgement(&js.publish(message, deadline).await?))
+        });
     }
-    Ok(acknowledgement(&js.publish(question, deadline).await?))
+    let (connection, subject) = (js.client.connection()?, message.subject.clone());
+    let promise = exchange::ask_for(connection.session(), message, limit, move |answer| {
+        let _held = held;
+        Ok(acknowledgement(&acknowledged(answer, &subject)?))
+    })?;
+    Ok(Value::Handle(promise))
 }
 
 fn acknowledgement(answer: &Json) -> Value {
@@ -230,8 +241,7 @@ impl Function for Publish {
 
     fn work(call: &mut Call) -> Result<Value, Error> {
         let held = HeldJetStream::of(call)?;
-        let (question, limit, ends) = publication(call, held.limit)?;
-        held.promise(limit, |js, deadline| async move { publish(&js, question, ends, deadline).await })
+        publish(call, &held, ())
     }
 }
 
@@ -252,17 +262,13 @@ impl Function for PublishLater {
 
     fn work(call: &mut Call) -> Result<Value, Error> {
         let held = HeldJetStream::of(call)?;
-        let (question, limit, ends) = publication(call, held.limit)?;
         held.in_flight.fetch_add(1, Ordering::Relaxed);
         let flying = InFlight(held.in_flight.clone());
         if held.in_flight.load(Ordering::Relaxed) > MAX_IN_FLIGHT {
             let text = format!("{MAX_IN_FLIGHT} acknowledgements are waited for; wait for some of the futures");
             return Err(Error::new(Code::QueueFull, text));
         }
-        held.promise(limit, |js, deadline| async move {
-            let _flying = flying;
-            publish(&js, question, ends, deadline).await
-        })
+        publish(call, &held, flying)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::lua::boundary::{Call, Entry, Function};
 use crate::lua::read;
 use crate::message::{Headers, Message, Purpose};
 use crate::process;
-use crate::transport::{Question, Received, Stored};
+use crate::transport::{Received, Stored};
 use crate::value::{Class, Handle, Value};
 use mlua::ffi::{self, lua_State};
 use std::ffi::CStr;
@@ -81,7 +81,7 @@ pub unsafe fn read(state: *mut lua_State, call: &mut Call) {
             let top = ffi::lua_gettop(state);
             match ffi::lua_type(state, top) {
                 ffi::LUA_TSTRING | ffi::LUA_TUSERDATA if is_table => read::value(state, top, 0, call),
-                _ => call.tokens.push(read::Token::Value(Value::Nil)),
+                _ => call.arguments.push(Value::Nil),
             }
             ffi::lua_settop(state, top - 1);
         }
@@ -128,7 +128,7 @@ impl Function for Respond {
 fn acknowledge(call: &Call, text: String, limit: Duration, sync: bool) -> Result<Value, Error> {
     let (subject, client) = origin(call)?;
     let session = client.connection()?.session().clone();
-    let question = Question { subject, headers: Headers::default(), payload: text.into() };
+    let question = Message::bare(subject, Headers::default(), text);
     let deadline = Instant::now() + limit;
     let promise = process::promise(limit, async move {
         if sync {
