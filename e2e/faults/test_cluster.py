@@ -24,11 +24,11 @@ def consumer(brokers):
     consumer.close()
 
 
-def test_a_leader_that_is_killed_or_hangs_costs_no_event_and_doubles_none(cluster, s3, brokers, consumer):
+def test_a_leader_that_is_killed_or_hangs_costs_no_event_and_doubles_none(cluster, s3, brokers, consumer, soak):
     patiently(lambda: consumer.make_stream("events", "s3.>", num_replicas=3))
     cluster.put_script(script(brokers.url, 'stream = "events", ack_timeout_ms = 2000'))
     with Writers(cluster) as writers:
-        for how in ("kill", "hang", "kill", "hang"):
+        for how in ("kill", "hang") * (8 if soak else 2):
             leader = brokers.named(patiently(lambda: consumer.stream_leader("events") or 1 / 0))
             if how == "kill":
                 leader.stop(signal.SIGKILL)

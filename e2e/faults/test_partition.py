@@ -61,9 +61,11 @@ def test_a_leader_that_the_others_miss_is_left_for_another_server(cluster, netwo
     writers.check(consumer, stream, total, timeout=10)
 
 
-def test_leaders_that_are_cut_off_in_turn_cost_no_event_and_double_none(cluster, networks, brokers, consumer, stream):
+def test_leaders_that_are_cut_off_in_turn_cost_no_event_and_double_none(
+    cluster, networks, brokers, consumer, stream, soak
+):
     with Writers(cluster) as writers:
-        for bridges in ((ROUTES,), (ROUTES, CLIENTS), (CLIENTS,), (ROUTES,)):
+        for bridges in ((ROUTES,), (ROUTES, CLIENTS), (CLIENTS,), (ROUTES,)) * (3 if soak else 1):
             leader = patiently(lambda: consumer.stream_leader(stream) or 1 / 0)
             number = brokers.brokers.index(brokers.named(leader))
             for bridge in bridges:
