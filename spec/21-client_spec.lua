@@ -220,6 +220,32 @@ describe("requests that go out together", function()
   end)
 end)
 
+describe("requests to a server that reads nothing", function()
+  it("end in time all the same, are not sent when that is over, and hold up nobody's", function()
+    local slow = helpers.server("max_payload: 1MB")
+    local options = { exit_timeout_ms = 0, ping_interval_ms = 600000, ack_timeout_ms = 60000 }
+    local talker = assert(nats.connect(slow:url(), options))
+    assert.is_true(talker:flush(5000))
+    -- The first one on a connection is sent, however little time it has.
+    fails("timeout", talker:request("silent", "", { timeout_ms = 0 }))
+    fails("no_responders", talker:request("silent", "", LONG))
+    slow:pause()
+    local large, futures = ("\255"):rep(65536), {}
+    for n = 1, 3000 do futures[n] = assert(talker:request_async("large", large, { timeout_ms = 1000 })) end
+    local cancelled = assert(talker:request_async("cancelled", "", { timeout_ms = 600000 }))
+    assert.is_true(cancelled:cancel())
+    local took, result, message, code = timed(talker.request, talker, "small", "", { timeout_ms = 200 })
+    fails("timeout", result, message, code)
+    assert.is_true(took < 0.6, took)
+    for n = 1, 3000 do fails("timeout", futures[n]:wait(5000)) end
+    slow:resume()
+    local late = assert(talker:subscribe("cancelled"))
+    assert.is_true(talker:flush(20000))
+    fails("no_responders", talker:request("small", "", { timeout_ms = 20000 }))
+    fails("timeout", late:next(100))
+  end)
+end)
+
 describe("requests that nobody answers", function()
   it("leave no memory behind on their connection", function()
     local run = helpers.run([[

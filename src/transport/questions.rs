@@ -1,7 +1,9 @@
 //! Questions with one answer each, many at a time: requests of scripts, and messages that a stream acknowledges.
 //!
 //! A task for each, with a time limit of its own, costs more than all the rest of its way. Here is one for all of a session's:
-//! it sends in one piece what has come together meanwhile, and gives answers to those who wait as they come in.
+//! it sends in one piece what has come together meanwhile, and gives answers to those who wait as they come in. Nothing that it
+//! waits for keeps it from time limits, cancelled questions and the loss of the connection: a server that reads nothing any more
+//! holds up a piece, and nobody's promise.
 
 use super::parcel::Parcel;
 use super::received::Received;
@@ -11,7 +13,9 @@ use crate::message::Message;
 use async_nats::Subject;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,17 +25,13 @@ use tokio::sync::{Notify, watch};
 const MAX_TOGETHER: usize = 512;
 /// How long nobody looks at time limits where there are none.
 const IDLE: Duration = Duration::from_secs(3600);
-/// How long after it is lost a connection is known to be.
-const SOON: Duration = Duration::from_secs(1);
 
 /// Who wants an answer. Called on the runtime's thread, once, unless that ends before; must not block.
 pub type Answered = Box<dyn FnOnce(Result<Received, Error>) + Send>;
 
 /// A question, and who wants its answer.
 struct Question {
-    number: u64,
     message: Message,
-    /// When `timeout` is the answer; `disconnected`, if there was no connection until then.
     deadline: Instant,
     answered: Answered,
 }
@@ -41,24 +41,23 @@ struct Question {
 struct News {
     /// The number of the last question.
     last: u64,
-    asked: Vec<Question>,
+    asked: Vec<(u64, Question)>,
     cancelled: Vec<u64>,
     is_served: bool,
 }
 
 /// The questions of a session.
-#[derive(Default)]
 pub struct Questions {
     news: Mutex<News>,
     rung: Notify,
+    /// In a child that it has forked, another thread may have held the lock, and nobody serves.
+    process: u32,
 }
 
-/// One that is asked, until its answer comes.
-struct Waiting {
-    subject: String,
-    since: Instant,
-    deadline: Instant,
-    answered: Answered,
+impl Default for Questions {
+    fn default() -> Questions {
+        Questions { news: Mutex::default(), rung: Notify::new(), process: std::process::id() }
+    }
 }
 
 impl Questions {
@@ -66,13 +65,19 @@ impl Questions {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks. Gives the number of the question, and whether somebody must [`serve`] it, who does not yet. Does not block.
+    /// Asks; gives up at `deadline`. Gives the number of the question, and whether somebody must [`serve`] it, who does not yet.
+    /// Does not block.
     pub fn ask(&self, message: Message, deadline: Instant, answered: Answered) -> (u64, bool) {
+        if std::process::id() != self.process {
+            let text = "this was opened before the process was forked; open it again";
+            answered(Err(Error::new(Code::Disconnected, text)));
+            return (0, false);
+        }
         let mut news = self.news();
-        news.last = news.last.wrapping_add(1);
+        news.last = news.last.saturating_add(1);
         let number = news.last;
         let is_first = news.asked.is_empty();
-        news.asked.push(Question { number, message, deadline, answered });
+        news.asked.push((number, Question { message, deadline, answered }));
         let is_served = std::mem::replace(&mut news.is_served, true);
         drop(news);
         if is_first {
@@ -83,69 +88,51 @@ impl Questions {
 
     /// Wants no answer to a question any more. It may have been asked. Does not block.
     pub fn cancel(&self, number: u64) {
-        self.news().cancelled.push(number);
-        self.rung.notify_one();
+        if std::process::id() == self.process {
+            self.news().cancelled.push(number);
+            self.rung.notify_one();
+        }
     }
 }
 
 /// Asks all questions of a session, on the runtime, for as long as there is one. `now` is its connection.
 pub async fn serve(questions: Arc<Questions>, mut now: watch::Receiver<Option<Live>>) {
     let _serving = Serving(questions.clone());
-    let mut unasked: Vec<Question> = Vec::new();
+    let mut desk = Desk::default();
+    // The connection that was left; it may be told a while later that it is lost.
+    let mut left = None;
     loop {
-        take_up(&questions, &mut unasked, |_| {});
-        refuse_late(&mut unasked);
-        let first = unasked.iter().map(|question| question.deadline).min();
+        let is_another = |live: &Option<Live>| live.as_ref().is_some_and(|live| Some(live.number) != left);
+        desk.take_up(&questions);
+        if !is_another(&now.borrow()) {
+            desk.refuse_late(&Error::new(Code::Disconnected, "no server has been reached in time"));
+        }
         let live = tokio::select! {
-            live = now.wait_for(Option::is_some) => match live {
+            live = now.wait_for(is_another) => match live {
                 Ok(live) => live.clone(),
                 // Nobody has the session any more.
                 Err(_) => return,
             },
             () = questions.rung.notified() => None,
-            () = until(first) => None,
+            () = until(desk.first()) => None,
         };
         let Some(live) = live else { continue };
-        let own = live.number;
-        let over = now.wait_for(|now| now.as_ref().is_none_or(|now| now.number != own));
-        tokio::pin!(over);
-        let Some(mut desk) = Desk::open(&live).await else {
-            // It is lost, which is told soon.
-            let _ = tokio::time::timeout(SOON, over).await;
-            continue;
-        };
-        loop {
-            // Who is denied something while this goes on is told the next time.
-            let denial = live.signals.next_denial();
-            take_up(&questions, &mut unasked, |number| desk.forget(number));
-            if desk.ask(std::mem::take(&mut unasked)).await.is_err() {
-                break;
-            }
-            desk.deny();
-            desk.refuse_late();
-            let first = desk.due.first().map(|(deadline, _)| *deadline);
-            tokio::select! {
-                biased;
-                answer = desk.answers.next() => match answer {
-                    Some(answer) => desk.settle(answer),
-                    None => break,
-                },
-                _ = &mut over => break,
-                () = questions.rung.notified() => {}
-                () = denial => {}
-                () = until(first) => {}
-            }
-        }
-        desk.end();
+        desk.serve(&questions, &live, &mut now).await;
+        desk.lose();
+        left = Some(live.number);
     }
 }
 
-/// However it ends, the next question begins anew.
+/// However it ends, the next question begins anew, and nobody waits for those that are left.
 struct Serving(Arc<Questions>);
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.news().is_served = false;
+        let mut news = self.0.news();
+        news.is_served = false;
+        let left = (std::mem::take(&mut news.asked), std::mem::take(&mut news.cancelled));
+        drop(news);
+        drop(left);
     }
 }
 
@@ -154,168 +141,220 @@ async fn until(deadline: Option<Instant>) {
     tokio::time::sleep_until(deadline.map_or_else(idle, Into::into)).await;
 }
 
-/// Takes up what scripts have done; `forget` is told of what is cancelled and was asked.
-fn take_up(questions: &Questions, unasked: &mut Vec<Question>, mut forget: impl FnMut(u64)) {
-    let (asked, cancelled) = {
-        let mut news = questions.news();
-        (std::mem::take(&mut news.asked), std::mem::take(&mut news.cancelled))
-    };
-    unasked.extend(asked);
-    if cancelled.is_empty() {
-        return;
-    }
-    let cancelled: HashSet<u64> = cancelled.into_iter().collect();
-    unasked.retain(|question| !cancelled.contains(&question.number));
-    cancelled.into_iter().for_each(&mut forget);
+/// One that was handed to the connection, until its answer comes.
+struct Waiting {
+    subject: String,
+    since: Instant,
+    deadline: Instant,
+    answered: Answered,
 }
 
-fn refuse_late(unasked: &mut Vec<Question>) {
-    let now = Instant::now();
-    for question in unasked.extract_if(.., |question| question.deadline <= now) {
-        (question.answered)(Err(Error::new(Code::Disconnected, "no server has been reached in time")));
-    }
-}
+/// A piece that is being handed to the connection; the number of a single question, and what is wrong with it.
+type Sending = Pin<Box<dyn Future<Output = Result<(), (u64, Error)>> + Send>>;
 
-/// What is asked over one connection.
+/// What is to be asked, and what is to be answered.
+#[derive(Default)]
 struct Desk {
-    live: Live,
-    /// The beginning of the subjects that answers go to.
-    prefix: String,
-    answers: async_nats::Subscriber,
+    /// In the order in which they came.
+    unsent: BTreeMap<u64, Question>,
     waiting: HashMap<u64, Waiting>,
-    /// Those that wait, by their time limits.
+    /// The time limits of both.
     due: BTreeSet<(Instant, u64)>,
-    /// The number of the last denial that was looked at.
-    denial: u64,
 }
 
 impl Desk {
-    /// None if the connection is lost.
-    async fn open(live: &Live) -> Option<Desk> {
-        let prefix = format!("{}.", live.client.new_inbox());
-        let answers = live.client.subscribe(format!("{prefix}*")).await.ok()?;
-        let (live, waiting, due) = (live.clone(), HashMap::new(), BTreeSet::new());
-        Some(Desk { live, prefix, answers, waiting, due, denial: 0 })
+    /// When the first time limit is over.
+    fn first(&self) -> Option<Instant> {
+        self.due.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Sends questions, in their order. An error says that the connection is lost.
-    async fn ask(&mut self, questions: Vec<Question>) -> Result<(), ()> {
-        if questions.is_empty() {
-            return Ok(());
+    /// Takes up what scripts have done.
+    fn take_up(&mut self, questions: &Questions) {
+        let (asked, cancelled) = {
+            let mut news = questions.news();
+            (std::mem::take(&mut news.asked), std::mem::take(&mut news.cancelled))
+        };
+        for (number, question) in asked {
+            self.due.insert((question.deadline, number));
+            self.unsent.insert(number, question);
         }
-        let since = Instant::now();
-        let limit = self.live.client.max_payload();
+        cancelled.into_iter().for_each(|number| drop(self.take(number)));
+    }
+
+    /// Takes out a question, wherever it is: its subject, since when it is waited for, and who does.
+    fn take(&mut self, number: u64) -> Option<(String, Answered)> {
+        let (subject, deadline, answered) = match self.waiting.remove(&number) {
+            Some(waiting) => (waiting.subject, waiting.deadline, waiting.answered),
+            None => {
+                let question = self.unsent.remove(&number)?;
+                (question.message.subject, question.deadline, question.answered)
+            }
+        };
+        self.due.remove(&(deadline, number));
+        Some((subject, answered))
+    }
+
+    /// Tells those whose time is over: that there was no answer, or why nothing was asked.
+    fn refuse_late(&mut self, unsent: &Error) {
+        let now = Instant::now();
+        while let Some((_, number)) = self.due.first().filter(|(deadline, _)| *deadline <= now).copied() {
+            let was_sent = self.waiting.contains_key(&number);
+            let Some((subject, answered)) = self.take(number) else { break };
+            let late = || Error::new(Code::Timeout, format!("{subject}: no answer in time"));
+            answered(Err(if was_sent { late() } else { unsent.clone() }));
+        }
+    }
+
+    /// Asks over one connection until that is lost.
+    async fn serve(&mut self, questions: &Questions, live: &Live, now: &mut watch::Receiver<Option<Live>>) {
+        let full = Error::new(Code::Timeout, "the server has not read what was sent before in time");
+        let over = now.wait_for(|now| now.as_ref().is_none_or(|now| now.number != live.number));
+        tokio::pin!(over);
+        let prefix = format!("{}.", live.client.new_inbox());
+        let opening = live.client.subscribe(format!("{prefix}*"));
+        tokio::pin!(opening);
+        let mut answers = loop {
+            tokio::select! {
+                biased;
+                opened = &mut opening => match opened {
+                    Ok(opened) => break opened,
+                    Err(_) => return,
+                },
+                _ = &mut over => return,
+                () = questions.rung.notified() => self.take_up(questions),
+                () = until(self.first()) => self.refuse_late(&full),
+            }
+        };
+        let mut denials = 0;
+        let mut sending: Option<Sending> = None;
+        loop {
+            // What is denied while this goes on is told the next time.
+            let denial = live.signals.next_denial();
+            self.take_up(questions);
+            if sending.is_none() {
+                sending = self.piece(live, &prefix);
+            }
+            denials = self.deny(live, denials);
+            if self.first().is_some_and(|first| first <= Instant::now()) {
+                // What has come in and was not looked at is not late.
+                for _ in 0..=self.waiting.len() {
+                    let Some(Some(answer)) = tokio::task::unconstrained(answers.next()).now_or_never() else { break };
+                    self.settle(&prefix, answer);
+                }
+                self.refuse_late(&full);
+            }
+            tokio::select! {
+                biased;
+                sent = handed_over(&mut sending) => match sent {
+                    Ok(()) => {}
+                    Err((_, error)) if error.code() == Code::Disconnected => return,
+                    Err((number, error)) => if let Some((_, answered)) = self.take(number) {
+                        answered(Err(error));
+                    },
+                },
+                answer = answers.next() => {
+                    let Some(answer) = answer else { return };
+                    self.settle(&prefix, answer);
+                    for _ in 1..MAX_TOGETHER {
+                        let Some(Some(answer)) = answers.next().now_or_never() else { break };
+                        self.settle(&prefix, answer);
+                    }
+                }
+                _ = &mut over => return,
+                () = questions.rung.notified() => {}
+                () = denial => {}
+                () = until(self.first()) => {}
+            }
+        }
+    }
+
+    /// What goes out next: one message, or as many as make a piece.
+    fn piece(&mut self, live: &Live, prefix: &str) -> Option<Sending> {
+        let (since, limit) = (Instant::now(), live.client.max_payload());
         // A user may not be allowed the mark that stands in a parcel.
-        let alone = questions.len() == 1 || self.live.signals.unconfirmable.load(Ordering::Relaxed);
-        let mut parcel = (!alone).then(Parcel::default);
-        let mut is_lost = false;
-        for Question { number, message, deadline, answered } in questions {
+        let alone = self.unsent.len() < 2 || live.signals.unconfirmable.load(Ordering::Relaxed);
+        let mut parcel = Parcel::default();
+        while let Some(first) = self.unsent.first_entry() {
+            let (number, message) = (*first.key(), &first.get().message);
             let size = message.size();
             if size > limit {
                 let text = format!("a message of {size} bytes to {}; the server takes {limit}", message.subject);
-                answered(Err(Error::new(Code::TooLarge, text)));
+                if let Some((_, answered)) = self.take(number) {
+                    answered(Err(Error::new(Code::TooLarge, text)));
+                }
                 continue;
             }
-            let mut reply = String::with_capacity(self.prefix.len().saturating_add(20));
-            reply.push_str(&self.prefix);
+            let mut reply = String::with_capacity(prefix.len().saturating_add(20));
+            reply.push_str(prefix);
             reply.push_str(itoa::Buffer::new().format(number));
-            let sent = match &mut parcel {
-                _ if is_lost => Err(lost()),
-                Some(parcel) => put(&self.live, &message, reply, parcel).await,
-                None => publish(&self.live.client, &message, Some(reply)).await,
-            };
-            match sent {
-                Ok(()) => {
-                    self.due.insert((deadline, number));
-                    let subject = message.subject;
-                    self.waiting.insert(number, Waiting { subject, since, deadline, answered });
-                }
-                Err(error) => {
-                    is_lost |= error.code() == Code::Disconnected;
-                    answered(Err(error));
-                }
+            let is_in = !alone && parcel.add(message, Some(&reply), None, &live.mark_subject);
+            if !is_in && !parcel.is_empty() {
+                break;
+            }
+            let Question { message, deadline, answered } = first.remove();
+            let subject = message.subject.clone();
+            self.waiting.insert(number, Waiting { subject, since, deadline, answered });
+            if !is_in {
+                let client = live.client.clone();
+                return Some(Box::pin(async move {
+                    publish(&client, &message, Some(reply)).await.map_err(|error| (number, error))
+                }));
+            }
+            if parcel.is_full() {
+                break;
             }
         }
-        if let Some(parcel) = &mut parcel {
-            is_lost |= post(&self.live, parcel).await.is_err();
+        if parcel.is_empty() {
+            return None;
         }
-        if is_lost { Err(()) } else { Ok(()) }
+        let (client, text) = (live.client.clone(), Subject::from(parcel.close(&live.mark_subject)));
+        Some(Box::pin(async move { client.publish(text, Bytes::new()).await.map_err(|_| (0, lost())) }))
     }
 
-    /// Gives an answer, and those that have come in besides, to those who wait for them.
-    fn settle(&mut self, answer: async_nats::Message) {
-        self.give(answer);
-        for _ in 1..MAX_TOGETHER {
-            let Some(Some(answer)) = self.answers.next().now_or_never() else { break };
-            self.give(answer);
-        }
+    /// Gives an answer to who waits for it. One that comes too late, or a second time, is nobody's.
+    fn settle(&mut self, prefix: &str, answer: async_nats::Message) {
+        let number = answer.subject.get(prefix.len()..).and_then(|number| number.parse().ok());
+        let number = number.filter(|number| self.waiting.contains_key(number));
+        let Some((subject, answered)) = number.and_then(|number| self.take(number)) else { return };
+        let answer = Received::from(answer);
+        let is_nobody = answer.status == Some(503);
+        answered(if is_nobody { Err(no_responders(&subject)) } else { Ok(answer) });
     }
 
-    fn give(&mut self, answer: async_nats::Message) {
-        let number = answer.subject.get(self.prefix.len()..).and_then(|number| number.parse().ok());
-        // One that comes too late, or a second time, is nobody's.
-        if let Some(waiting) = number.and_then(|number| self.take(number)) {
-            let answer = Received::from(answer);
-            let is_nobody = answer.status == Some(503);
-            (waiting.answered)(if is_nobody { Err(no_responders(&waiting.subject)) } else { Ok(answer) });
-        }
-    }
-
-    fn take(&mut self, number: u64) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&number)?;
-        self.due.remove(&(waiting.deadline, number));
-        Some(waiting)
-    }
-
-    fn forget(&mut self, number: u64) {
-        drop(self.take(number));
-    }
-
-    /// Tells those whose subject the server denies.
-    fn deny(&mut self) {
-        let (last, denials) = self.live.signals.denials(self.denial);
-        self.denial = last;
+    /// Tells those whose subject the server has denied after the denial of a number; returns that of the last one.
+    fn deny(&mut self, live: &Live, after: u64) -> u64 {
+        let (last, denials) = live.signals.denials(after);
         for (at, subject) in denials {
             let is_denied = |(number, waiting): (&u64, &Waiting)| {
                 (waiting.subject == subject && waiting.since <= at).then_some(*number)
             };
             for number in self.waiting.iter().filter_map(is_denied).collect::<Vec<_>>() {
-                if let Some(waiting) = self.take(number) {
-                    (waiting.answered)(Err(denied(&subject)));
+                if let Some((_, answered)) = self.take(number) {
+                    answered(Err(denied(&subject)));
                 }
             }
         }
+        last
     }
 
-    fn refuse_late(&mut self) {
-        let now = Instant::now();
-        while let Some((_, number)) = self.due.first().filter(|(deadline, _)| *deadline <= now).copied() {
-            if let Some(waiting) = self.take(number) {
-                let text = format!("{}: no answer in time", waiting.subject);
-                (waiting.answered)(Err(Error::new(Code::Timeout, text)));
+    /// The connection is lost: nobody knows what has become of what was sent.
+    fn lose(&mut self) {
+        for number in self.waiting.keys().copied().collect::<Vec<_>>() {
+            if let Some((_, answered)) = self.take(number) {
+                answered(Err(lost()));
             }
         }
     }
-
-    /// The connection is lost: nobody knows what has become of these.
-    fn end(self) {
-        self.waiting.into_values().for_each(|waiting| (waiting.answered)(Err(lost())));
-    }
 }
 
-/// Puts a question into a parcel, and sends that if it is full.
-async fn put(live: &Live, message: &Message, reply: String, parcel: &mut Parcel) -> Result<(), Error> {
-    if !parcel.add(message, Some(&reply), None, &live.mark_subject) {
-        post(live, parcel).await?;
-        return publish(&live.client, message, Some(reply)).await;
+/// Waits until a piece was handed to the connection; for ever, if there is none.
+async fn handed_over(sending: &mut Option<Sending>) -> Result<(), (u64, Error)> {
+    match sending {
+        Some(piece) => {
+            let sent = piece.await;
+            *sending = None;
+            sent
+        }
+        None => std::future::pending().await,
     }
-    if parcel.is_full() { post(live, parcel).await } else { Ok(()) }
-}
-
-async fn post(live: &Live, parcel: &mut Parcel) -> Result<(), Error> {
-    if parcel.is_empty() {
-        return Ok(());
-    }
-    let text = Subject::from(parcel.close(&live.mark_subject));
-    live.client.publish(text, Bytes::new()).await.map_err(|_| lost())
 }

@@ -204,15 +204,16 @@ fn publication(call: &mut Call, default: Duration) -> Result<(Message, Duration,
 /// Publishes, and promises the acknowledgement; `held` goes with it.
 fn publish(call: &mut Call, js: &HeldJetStream, held: impl Send + 'static) -> Result<Value, Error> {
     let (message, limit, ends) = publication(call, js.limit)?;
-    if ends {
-        // What kind of server it is must be known first.
+    let connection = js.client.connection()?;
+    if ends && !connection.session().is_at_least(2, 11, 0) {
+        // Another one might ignore it. Which one it is may have to be seen first.
         return js.promise(limit, |js, deadline| async move {
             let _held = held;
             js.needs((2, 11), "a message with a ttl_s", deadline).await?;
             Ok(acknowledgement(&js.publish(message, deadline).await?))
         });
     }
-    let (connection, subject) = (js.client.connection()?, message.subject.clone());
+    let subject = message.subject.clone();
     let promise = exchange::ask_for(connection.session(), message, limit, move |answer| {
         let _held = held;
         Ok(acknowledgement(&acknowledged(answer, &subject)?))

@@ -71,7 +71,7 @@ pub fn delivery() {
     assert!(came == expected, "{} messages came instead of {}", came.len(), expected.len());
 }
 
-/// Forks again and again while eight threads publish, so that any lock may be held at that moment.
+/// Forks again and again while eight threads publish and ask, so that any lock may be held at that moment.
 pub fn hammer() {
     let broker = Broker::start();
     let port = broker.port();
@@ -79,7 +79,13 @@ pub fn hammer() {
     let hammer = move |over: Arc<AtomicBool>| {
         let state = connected(port, "max_pending = 10000");
         while !over.load(Ordering::Relaxed) {
-            state.must_run("for n = 1, 100 do judge('publish', nc:publish('hammer', 'x')) nats.status() end");
+            state.must_run(
+                "for n = 1, 100 do
+                   judge('publish', nc:publish('hammer', 'x'))
+                   judge('request_async', nc:request_async('nobody', 'x'))
+                   nats.status()
+                 end",
+            );
         }
         state.gateway().acquit();
         state.gateway().outcome("ok")
@@ -91,10 +97,19 @@ pub fn hammer() {
         })
         .collect();
     let state = connected(port, "exit_timeout_ms = 500");
+    state.must_run("js = assert(nc:jetstream()) judge('stream_info', js:stream_info('x'))");
     let mut longest = Duration::ZERO;
     for _ in 0..300 {
         let child = fork(10, || {
-            state.must_run("judge('publish', nc:publish('test', 'x')) judge('status', nc:status())");
+            state.must_run(
+                "judge('publish', nc:publish('test', 'x'))
+                 judge('status', nc:status())
+                 -- What the child was born with of its parent's connection says so, and does not wait.
+                 local _, _, code = js:stream_info('x')
+                 assert(code == 'disconnected', code)
+                 _, _, code = nc:request('nobody', 'x', { timeout_ms = 5000 })
+                 assert(code == 'no_responders', code)",
+            );
             state.gateway().acquit();
             let own = connected(port, "exit_timeout_ms = 500");
             own.must_run("assert(nc:publish('test', 'x')) assert(nats.status())");
