@@ -94,9 +94,16 @@ impl Message {
         self.pattern.of(&self.subject)
     }
 
-    /// Whether JetStream is asked the same for both; a no may be wrong.
+    /// Whether JetStream is asked the same for both.
     pub fn asks_like(&self, other: &Message) -> bool {
-        self.pattern == other.pattern && (self.pattern != Pattern::Kin || self.subject == other.subject)
+        self.pattern == other.pattern
+            && (self.pattern != Pattern::Kin || pattern::are_kin(&self.subject, &other.subject))
+    }
+
+    /// That it is larger than a server takes, which is so many bytes.
+    pub fn too_large(&self, limit: usize) -> Error {
+        let text = format!("a message of {} bytes to {}; the server takes {limit}", self.size(), self.subject);
+        Error::new(Code::TooLarge, text)
     }
 
     /// This message or the first of its smaller ones that is within a server's `max_payload`.

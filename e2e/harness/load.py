@@ -90,7 +90,7 @@ class Writers:
     @staticmethod
     def check_versions(events, total):
         """That these are so many events, each once, and those of each object in order."""
-        assert len(events) == total
+        assert len(events) == total, f"{len(events)} events of {total}"
         assert len({event.headers["Nats-Msg-Id"] for event in events}) == total
         versions = defaultdict(list)
         for event in events:

@@ -29,6 +29,15 @@ impl Pattern {
     }
 }
 
+/// Whether subjects have one pattern as kin, which is not made for that.
+pub fn are_kin(one: &str, other: &str) -> bool {
+    match (one.split_once('.'), other.split_once('.')) {
+        (Some((one, _)), Some((other, _))) => one == other,
+        (None, None) => one == other,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +46,11 @@ mod tests {
     fn kin_have_their_first_token_in_common() {
         for (subject, wanted) in [("a.b", "a.>"), ("a.b.c", "a.>"), ("a", "a")] {
             assert_eq!(Pattern::Kin.of(subject).as_deref(), Some(wanted));
+        }
+        for one in ["a", "b", "a.b", "a.c.d", "ab.c", "a.", ".a", ""] {
+            for other in ["a", "b", "a.b", "a.c.d", "ab.c", "a.", ".a", ""] {
+                assert_eq!(are_kin(one, other), Pattern::Kin.of(one) == Pattern::Kin.of(other), "{one} {other}");
+            }
         }
         assert_eq!(Pattern::Given("x.*".into()).of("x.y").as_deref(), Some("x.*"));
         assert_eq!(Pattern::None.of("x"), None);

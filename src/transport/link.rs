@@ -10,7 +10,7 @@
 
 use super::marks::MARK;
 use super::options::{options, secrets};
-use super::parcel::Parcel;
+use super::parcel::{Parcel, numbered};
 use super::signals::Signals;
 use super::streams::Streams;
 use crate::config::{Ack, Endpoint, EnsureStream, Server};
@@ -33,8 +33,6 @@ const LAST_WORDS: Duration = Duration::from_millis(20);
 const VERDICT: Duration = Duration::from_millis(250);
 /// How many acknowledgements are taken up at a time.
 const MAX_TOGETHER: usize = 512;
-/// How long the number of a message can be.
-const MAX_DIGITS: usize = 20;
 /// The header with the name of the stream that must take a message.
 const EXPECTED: &str = "Nats-Expected-Stream";
 
@@ -96,8 +94,7 @@ struct Known {
 
 impl Known {
     fn of(message: &Message, streams: &Streams) -> Known {
-        let is_unknown = message.asks_by().is_some_and(|pattern| streams.is_unknown(&pattern, &message.subject));
-        Known { is_taken: streams.take(&message.subject), is_unknown }
+        Known { is_taken: streams.take(&message.subject), is_unknown: streams.is_unknown(message) }
     }
 }
 
@@ -265,11 +262,7 @@ impl Link {
             let (outcome, reply) = if !unconfirmable && taken {
                 self.serial = self.serial.wrapping_add(1);
                 self.awaited.insert(self.serial);
-                let mut reply = String::with_capacity(self.inbox.len().saturating_add(1 + MAX_DIGITS));
-                reply.push_str(&self.inbox);
-                reply.push('.');
-                reply.push_str(itoa::Buffer::new().format(self.serial));
-                (Outcome::Awaited(self.serial), Some(reply))
+                (Outcome::Awaited(self.serial), Some(numbered(&self.inbox, self.serial)))
             } else {
                 (Outcome::Delivered, message.reply.clone())
             };
@@ -392,11 +385,7 @@ impl Link {
     /// The form of a message that the server takes.
     fn fitting<'m>(&self, message: &'m Message) -> Result<&'m Message, Option<Error>> {
         let limit = self.max_payload();
-        message.within(limit).ok_or_else(|| {
-            let (size, subject) = (message.size(), &message.subject);
-            let what = format!("a message of {size} bytes to {subject}; the server takes {limit}");
-            Some(Error::new(Code::TooLarge, what))
-        })
+        message.within(limit).ok_or_else(|| Some(message.too_large(limit)))
     }
 
     /// Puts one message into a parcel, and sends that if it is full. As for [`Link::publish`].

@@ -12,6 +12,18 @@ use crate::message::Message;
 /// How many bytes of messages go in one piece, about: as much as async-nats writes at a time.
 const PIECE: usize = 60_000;
 
+/// How long a number can be.
+const MAX_DIGITS: usize = 20;
+
+/// The subject under an inbox where the answer to a message with this number goes to.
+pub fn numbered(inbox: &str, number: u64) -> String {
+    let mut subject = String::with_capacity(inbox.len().saturating_add(1 + MAX_DIGITS));
+    subject.push_str(inbox);
+    subject.push('.');
+    subject.push_str(itoa::Buffer::new().format(number));
+    subject
+}
+
 /// Messages as the protocol writes them, in the making.
 #[derive(Debug, Default)]
 pub struct Parcel {

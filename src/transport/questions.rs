@@ -5,7 +5,7 @@
 //! waits for keeps it from time limits, cancelled questions and the loss of the connection: a server that reads nothing any more
 //! holds up a piece, and nobody's promise.
 
-use super::parcel::Parcel;
+use super::parcel::{Parcel, numbered};
 use super::received::Received;
 use super::session::{Live, denied, lost, no_responders, publish};
 use crate::error::{Code, Error};
@@ -13,7 +13,7 @@ use crate::message::Message;
 use async_nats::Subject;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -157,7 +157,8 @@ type Sending = Pin<Box<dyn Future<Output = Result<(), (u64, Error)>> + Send>>;
 struct Desk {
     /// In the order in which they came.
     unsent: BTreeMap<u64, Question>,
-    waiting: HashMap<u64, Waiting>,
+    /// No table, which would keep its size for the largest number that there has ever been.
+    waiting: BTreeMap<u64, Waiting>,
     /// The time limits of both.
     due: BTreeSet<(Instant, u64)>,
 }
@@ -210,8 +211,8 @@ impl Desk {
         let full = Error::new(Code::Timeout, "the server has not read what was sent before in time");
         let over = now.wait_for(|now| now.as_ref().is_none_or(|now| now.number != live.number));
         tokio::pin!(over);
-        let prefix = format!("{}.", live.client.new_inbox());
-        let opening = live.client.subscribe(format!("{prefix}*"));
+        let inbox = live.client.new_inbox();
+        let opening = live.client.subscribe(format!("{inbox}.*"));
         tokio::pin!(opening);
         let mut answers = loop {
             tokio::select! {
@@ -232,14 +233,14 @@ impl Desk {
             let denial = live.signals.next_denial();
             self.take_up(questions);
             if sending.is_none() {
-                sending = self.piece(live, &prefix);
+                sending = self.piece(live, &inbox);
             }
             denials = self.deny(live, denials);
             if self.first().is_some_and(|first| first <= Instant::now()) {
                 // What has come in and was not looked at is not late.
                 for _ in 0..=self.waiting.len() {
                     let Some(Some(answer)) = tokio::task::unconstrained(answers.next()).now_or_never() else { break };
-                    self.settle(&prefix, answer);
+                    self.settle(answer);
                 }
                 self.refuse_late(&full);
             }
@@ -254,10 +255,10 @@ impl Desk {
                 },
                 answer = answers.next() => {
                     let Some(answer) = answer else { return };
-                    self.settle(&prefix, answer);
+                    self.settle(answer);
                     for _ in 1..MAX_TOGETHER {
                         let Some(Some(answer)) = answers.next().now_or_never() else { break };
-                        self.settle(&prefix, answer);
+                        self.settle(answer);
                     }
                 }
                 _ = &mut over => return,
@@ -269,37 +270,35 @@ impl Desk {
     }
 
     /// What goes out next: one message, or as many as make a piece.
-    fn piece(&mut self, live: &Live, prefix: &str) -> Option<Sending> {
+    fn piece(&mut self, live: &Live, inbox: &str) -> Option<Sending> {
         let (since, limit) = (Instant::now(), live.client.max_payload());
         // A user may not be allowed the mark that stands in a parcel.
         let alone = self.unsent.len() < 2 || live.signals.unconfirmable.load(Ordering::Relaxed);
         let mut parcel = Parcel::default();
         while let Some(first) = self.unsent.first_entry() {
             let (number, message) = (*first.key(), &first.get().message);
-            let size = message.size();
-            if size > limit {
-                let text = format!("a message of {size} bytes to {}; the server takes {limit}", message.subject);
+            if message.size() > limit {
+                let error = message.too_large(limit);
                 if let Some((_, answered)) = self.take(number) {
-                    answered(Err(Error::new(Code::TooLarge, text)));
+                    answered(Err(error));
                 }
                 continue;
             }
-            let mut reply = String::with_capacity(prefix.len().saturating_add(20));
-            reply.push_str(prefix);
-            reply.push_str(itoa::Buffer::new().format(number));
+            let reply = numbered(inbox, number);
             let is_in = !alone && parcel.add(message, Some(&reply), None, &live.mark_subject);
             if !is_in && !parcel.is_empty() {
                 break;
             }
             let Question { message, deadline, answered } = first.remove();
-            let subject = message.subject.clone();
-            self.waiting.insert(number, Waiting { subject, since, deadline, answered });
+            let waiting = |subject| Waiting { subject, since, deadline, answered };
             if !is_in {
+                self.waiting.insert(number, waiting(message.subject.clone()));
                 let client = live.client.clone();
                 return Some(Box::pin(async move {
                     publish(&client, &message, Some(reply)).await.map_err(|error| (number, error))
                 }));
             }
+            self.waiting.insert(number, waiting(message.subject));
             if parcel.is_full() {
                 break;
             }
@@ -312,8 +311,8 @@ impl Desk {
     }
 
     /// Gives an answer to who waits for it. One that comes too late, or a second time, is nobody's.
-    fn settle(&mut self, prefix: &str, answer: async_nats::Message) {
-        let number = answer.subject.get(prefix.len()..).and_then(|number| number.parse().ok());
+    fn settle(&mut self, answer: async_nats::Message) {
+        let number = answer.subject.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
         let number = number.filter(|number| self.waiting.contains_key(number));
         let Some((subject, answered)) = number.and_then(|number| self.take(number)) else { return };
         let answer = Received::from(answer);

@@ -3,6 +3,8 @@
 //! A message that a stream takes is acknowledged by that stream; of one that none takes, nobody says anything but that the
 //! server has read it. So it must be known beforehand.
 
+use crate::message::Message;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +25,8 @@ pub struct Streams {
     /// is a fault and not a reason to do without.
     filters: Vec<String>,
     asked: HashMap<Arc<str>, Known>,
+    /// Whether nothing was answered for one of these.
+    is_unanswered: bool,
     /// Whether the stream that was named acknowledges nothing.
     pub is_silent: bool,
 }
@@ -63,6 +67,7 @@ impl Streams {
             Answer::Nothing => (ASK_SOON, false),
         };
         self.asked.insert(pattern.into(), Known { until: now + wait, answered });
+        self.is_unanswered = self.asked.values().any(|known| !known.answered);
         let Answer::Streams(filters, silent) = answer else { return };
         self.filters.retain(|known| !silent.contains(known));
         for filter in filters {
@@ -77,9 +82,11 @@ impl Streams {
         self.filters.iter().any(|filter| matches(filter, subject))
     }
 
-    /// Whether nobody knows if a stream takes a subject of this pattern.
-    pub fn is_unknown(&self, pattern: &str, subject: &str) -> bool {
-        self.asked.get(pattern).is_some_and(|known| !known.answered) && !self.take(subject)
+    /// Whether nobody knows if a stream takes a message.
+    pub fn is_unknown(&self, message: &Message) -> bool {
+        let is_unanswered = |pattern: Cow<'_, str>| self.asked.get(&*pattern).is_some_and(|known| !known.answered);
+        // Its pattern need not be made, as a rule.
+        self.is_unanswered && message.asks_by().is_some_and(is_unanswered) && !self.take(&message.subject)
     }
 }
 
@@ -155,6 +162,7 @@ pub fn read_reply(payload: &[u8]) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Pattern;
 
     #[test]
     fn wildcards_stand_for_tokens() {
@@ -194,10 +202,15 @@ mod tests {
         let (mut streams, pattern, now) = (Streams::default(), ">", Instant::now());
         streams.learn(pattern, Answer::Streams(vec!["s3.>".into()], Vec::new()), now);
         streams.learn(pattern, Answer::Nothing, now);
-        assert!(streams.is_unknown(pattern, "x") && !streams.is_unknown(pattern, "s3.a"));
+        let is_unknown = |streams: &Streams, subject: &str| {
+            let mut message = Message::bare(subject.to_owned(), Vec::new(), "");
+            message.pattern = Pattern::Given(pattern.into());
+            streams.is_unknown(&message)
+        };
+        assert!(is_unknown(&streams, "x") && !is_unknown(&streams, "s3.a"));
         assert!(!streams.is_due(pattern, now) && streams.is_due(pattern, now + ASK_SOON));
         streams.learn(pattern, Answer::Nobody, now);
-        assert!(!streams.is_unknown(pattern, "x"));
+        assert!(!is_unknown(&streams, "x"));
     }
 
     #[test]
