@@ -131,6 +131,19 @@ describe("publish()", function()
     local without = stream({}, own)
     fails("jetstream", own:publish(without .. ".a", "x", { ttl_s = 1 }))
   end)
+
+  it("keeps the order of messages with and without a time to live", function()
+    local newer = helpers.server(STORE, assert(helpers.nats_server(2, 11), "no nats-server of 2.11 or newer is here"))
+    local own = assert(nats.connect(newer:url())):jetstream({ timeout_ms = 5000 })
+    local name = stream({ allow_msg_ttl = true }, own)
+    assert(own:stream_info(name))
+    local futures = {}
+    for n = 1, 200 do
+      local options = { timeout_ms = 30000, ttl_s = n % 2 == 1 and 600 or nil }
+      futures[n] = assert(own:publish_async(name .. ".a", tostring(n), options))
+    end
+    for n, future in ipairs(futures) do assert.equal(n, assert(future:wait()).sequence) end
+  end)
 end)
 
 describe("publish_async()", function()
