@@ -209,9 +209,7 @@ impl Connection {
     /// Notes what became of messages that were taken.
     pub(super) fn settle(&self, ended: impl IntoIterator<Item = (Entry, Outcome)>) {
         let now = Instant::now();
-        // Who publishes waits for the lock, and need not wait for these to be given back to the allocator.
-        let ended = ended.into_iter();
-        let (mut spent, mut delivered) = (Vec::with_capacity(ended.size_hint().0), 0);
+        let mut delivered = 0;
         let mut queue = lock(&self.queue);
         let (mut done, mut failed, mut dead) = (Vec::new(), Vec::new(), Vec::new());
         let mut troubles = Vec::new();
@@ -260,7 +258,6 @@ impl Connection {
             if let Some(receipt) = &entry.receipt {
                 receipt.end();
             }
-            spent.push(entry);
         }
         self.delivered.fetch_add(delivered, Ordering::Relaxed);
         let pending = queue.pending().0;
