@@ -92,15 +92,15 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error with this code and sentence (lower case, no full stop, no code in it).
+    /// An error with this code and sentence (lower case, no full stop, no code in it). Control characters, as a server's
+    /// own words or a path may have them, become spaces: a sentence is one line wherever it is shown.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error { code, message: message.into() }
+        Error { code, message: one_line(message) }
     }
 
     /// With what it is about before its sentence.
     pub fn about(mut self, what: &str) -> Error {
-        self.message.insert_str(0, ": ");
-        self.message.insert_str(0, what);
+        self.message = one_line(format!("{what}: {}", self.message));
         self
     }
 
@@ -108,6 +108,12 @@ impl Error {
     pub fn code(&self) -> Code {
         self.code
     }
+}
+
+/// The text without control characters: with a space for each.
+pub fn one_line(text: impl Into<String>) -> String {
+    let text = text.into();
+    if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
 }
 
 impl fmt::Display for Error {
@@ -126,5 +132,11 @@ mod tests {
     fn an_error_reads_as_code_and_sentence() {
         let error = Error::new(Code::QueueFull, "65536 messages wait");
         assert_eq!(error.to_string(), "queue_full: 65536 messages wait");
+    }
+
+    #[test]
+    fn an_error_is_one_line_whatever_a_server_says() {
+        let error = Error::new(Code::JetStream, "no\r\nstream\u{1b}[2J").about("orders\n");
+        assert_eq!(error.to_string(), "jetstream: orders : no  stream [2J");
     }
 }

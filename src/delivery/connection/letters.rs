@@ -89,8 +89,7 @@ impl Connection {
 /// The copy of a message: its headers, those for JetStream aside, why it was given up, its subject and when; and its payload,
 /// unless that was too large. Its smallest form has neither the payload nor the message's own headers.
 fn letter(message: &Message, subject: &str, error: &Error, died_ms: u64) -> Message {
-    let clean = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    let reason: String = clean(&error.to_string()).chars().take(MAX_REASON).collect();
+    let reason: String = error.to_string().chars().take(MAX_REASON).collect();
     let mut told = Headers::default();
     told.add(&format!("{DEAD}Reason"), &reason);
     told.add(&format!("{DEAD}Subject"), &message.subject);

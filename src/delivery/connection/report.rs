@@ -2,6 +2,7 @@
 
 use super::{Connection, lock};
 use crate::delivery::backlog::Backlog;
+use crate::error::one_line;
 use crate::log;
 use crate::transport::Observer;
 use crate::value::Value;
@@ -39,7 +40,7 @@ impl Connection {
 
     /// Makes a line the last error, without a word in the log.
     pub(super) fn note(&self, what: &str) {
-        lock(&self.state).trouble = what.chars().take(MAX_TROUBLE).collect();
+        lock(&self.state).trouble = one_line(what.chars().take(MAX_TROUBLE).collect::<String>());
     }
 
     /// All that is known of this connection, without a secret, as `status()` shows it: the numbers and the last error of one
