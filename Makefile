@@ -116,7 +116,7 @@ bench: build ## all benchmarks; writes target/bench/report.json (BENCH="cost pub
 	exec $$venv/bin/python bench/run.py --release $(CEPH) $(ARGS) $(BENCH)
 
 .PHONY: bench-plots
-bench-plots: ## docs/bench/*.svg, from target/bench/report.json
+bench-plots: ## docs/bench/*.svg and the tables of docs/performance.md, from target/bench/report.json
 	venv=$$(e2e/setup.sh)
 	exec $$venv/bin/python bench/plot.py
 

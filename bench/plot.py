@@ -1,15 +1,17 @@
-"""Draws the report as pictures, docs/bench/*.svg, and as a table for docs/performance.md.
+"""Draws the report as pictures, docs/bench/*.svg, and writes its tables into docs/performance.md.
 
     plot.py [--report FILE] [--table]
 
---table prints the table and draws nothing.
+--table prints the report as text, and draws and writes nothing.
 """
 
 import argparse
 import json
+import sys
 from html import escape
 from pathlib import Path
 
+import tables
 from report import PROJECT, REPORT, Row, shown, table
 
 PICTURES = PROJECT / "docs" / "bench"
@@ -113,6 +115,10 @@ def main():
     for name, picture in pictures(groups).items():
         (PICTURES / f"{name}.svg").write_text(picture)
         print(PICTURES / f"{name}.svg")
+    lost = tables.write(groups, rows_of)
+    if lost:
+        sys.exit(f"plot: {tables.PAGE} has no marks for {', '.join(lost)}")
+    print(tables.PAGE)
 
 
 if __name__ == "__main__":
