@@ -1,97 +1,9 @@
 //! Where to connect to, and how: the key of the registry.
 
-use super::{Auth, EnsureStream, Fields, Secret, Spool, Tls, refuse};
+use super::{Auth, EnsureStream, Fields, Server, Spool, Tls, refuse};
 use crate::error::{Code, Error};
 use crate::value::Value;
-use std::fmt;
 use std::hash::{Hash, Hasher};
-use url::Url;
-
-/// How many servers one endpoint may list.
-const MAX_SERVERS: usize = 64;
-/// How long one server's URL may be, in bytes.
-const MAX_URL: usize = 2048;
-
-/// One server. Printing it shows no user, password or token.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Server {
-    address: String,
-    /// What stands in its URL.
-    auth: Auth,
-}
-
-impl Server {
-    /// Scheme, host and port, without a secret.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Who connects, by its URL: for the transport alone.
-    pub fn auth(&self) -> &Auth {
-        &self.auth
-    }
-
-    /// Whether nothing but `tls` makes this connection an encrypted one.
-    fn is_clear(&self) -> bool {
-        self.address.starts_with("nats:") || self.address.starts_with("ws:")
-    }
-
-    /// A server of the same cluster, by host and port, to connect to in the same way. Websockets have ports of their own,
-    /// which servers do not tell.
-    pub fn neighbour(&self, address: &str) -> Option<Server> {
-        let (scheme, _) = self.address.split_once("://").filter(|(scheme, _)| matches!(*scheme, "nats" | "tls"))?;
-        let address = format!("{scheme}://{address}");
-        Url::parse(&address).ok()?.host_str()?;
-        Some(Server { address, auth: self.auth.clone() })
-    }
-
-    fn parse(text: &str) -> Result<Server, String> {
-        // What is wrong is said without repeating the URL: it may hold a password.
-        let url = if text.contains("://") { text.to_owned() } else { format!("nats://{text}") };
-        let parsed = Url::parse(&url).map_err(|error| format!("is malformed: {error}"))?;
-        let scheme = parsed.scheme();
-        if !["nats", "tls", "ws", "wss"].contains(&scheme) {
-            return Err(format!("must begin with nats://, tls://, ws:// or wss://, not {scheme}://"));
-        }
-        // A password with one of these unescaped would end early, and what is left of it would be taken for a host.
-        let rest = !matches!(parsed.path(), "" | "/") && !scheme.starts_with("ws");
-        if rest || parsed.query().is_some() || parsed.fragment().is_some() {
-            return Err(
-                "has something behind host and port; in a password write / as %2F, ? as %3F and # as %23".into()
-            );
-        }
-        let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or("has no host")?;
-        let auth = login(&parsed)?;
-        let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let path = parsed.path().trim_end_matches('/');
-        Ok(Server { address: format!("{scheme}://{host}{port}{path}"), auth })
-    }
-}
-
-/// The login in a URL: `user:password@`, or a token, which is what stands before the `@` without a colon in it.
-fn login(url: &Url) -> Result<Auth, String> {
-    let decode = |text: &str| {
-        let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
-        decoded.map(|text| text.into_owned()).map_err(|_| "has a user or password that is no UTF-8".to_owned())
-    };
-    Ok(match (url.username(), url.password()) {
-        ("", None) => Auth::None,
-        (token, None) => Auth::Token(Secret::Inline(decode(token)?)),
-        (user, Some(password)) => Auth::User(decode(user)?, Secret::Inline(decode(password)?)),
-    })
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.address)
-    }
-}
-
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.address)
-    }
-}
 
 /// When a message counts as delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -193,7 +105,7 @@ impl Endpoint {
         let cleartext = fields.boolean("allow_cleartext_secrets", false);
         let name = fields.text("name", 256).unwrap_or(concat!("rgw_nats/", env!("CARGO_PKG_VERSION"))).to_owned();
         let (auth, tls) = (Auth::read(fields), Tls::read(fields));
-        let servers = read_servers(servers, fields);
+        let servers = Server::read(servers, fields);
         check_logins(&servers, &auth, tls.is_some(), cleartext, fields);
         Endpoint {
             servers,
@@ -242,7 +154,7 @@ impl Endpoint {
     /// Whether a secret stands in the configuration itself, in a URL or elsewhere.
     pub fn has_secret(&self) -> bool {
         let key = self.tls.as_ref().and_then(|tls| tls.identity.as_ref()).is_some_and(|(_, key)| key.is_inline());
-        key || self.auth.has_inline_secret() || self.servers.iter().any(|server| server.auth != Auth::None)
+        key || self.auth.has_inline_secret() || self.servers.iter().any(|server| *server.auth() != Auth::None)
     }
 
     /// The servers as one text without secrets.
@@ -250,53 +162,6 @@ impl Endpoint {
         let shown: Vec<String> = self.servers.iter().map(Server::to_string).collect();
         shown.join(",")
     }
-}
-
-/// Servers come as one URL, as several with commas between, or as a list of URLs.
-fn read_servers(value: Option<&Value>, fields: &mut Fields<'_>) -> Vec<Server> {
-    let texts: Vec<&str> = match value {
-        Some(value @ Value::Table(entries)) => match value.items() {
-            Some(items) => items.into_iter().map(|item| item.text().unwrap_or_default()).collect(),
-            None => entries.iter().map(|_| "").collect(),
-        },
-        Some(value) => match value.text() {
-            // A comma in a password would make two servers of one, the second with the rest of the password.
-            Some(text) if text.split(',').skip(1).any(|part| part.contains('@') && !part.contains("://")) => {
-                fields.problem("url", "has a comma before an @; in a password write , as %2C");
-                return Vec::new();
-            }
-            Some(text) => text.split(',').collect(),
-            None => {
-                fields.wrong_type("url", "a URL or a list of URLs", value);
-                return Vec::new();
-            }
-        },
-        None => {
-            fields.problem("url", "is missing: give the broker's, such as nats://127.0.0.1:4222");
-            return Vec::new();
-        }
-    };
-    if texts.is_empty() || texts.len() > MAX_SERVERS {
-        fields.problem("url", format!("must list 1 to {MAX_SERVERS} servers, not {}", texts.len()));
-        return Vec::new();
-    }
-    let mut servers = Vec::new();
-    for text in texts {
-        match text.trim() {
-            text if text.is_empty() || text.len() > MAX_URL => {
-                fields.problem("url", format!("must have URLs of 1 to {MAX_URL} bytes"));
-            }
-            text => match Server::parse(text) {
-                Ok(server) => servers.push(server),
-                Err(problem) => fields.problem("url", problem),
-            },
-        }
-    }
-    let websockets = servers.iter().filter(|server| server.address.starts_with("ws")).count();
-    if websockets != 0 && websockets != servers.len() {
-        fields.problem("url", "can't list ws:// and wss:// servers with nats:// and tls:// ones");
-    }
-    servers
 }
 
 /// The beginning of a subject: tokens, none of them a wildcard.
@@ -355,14 +220,14 @@ fn ensure_stream(fields: &mut Fields<'_>) -> Option<EnsureStream> {
 
 /// One login at a time, and none in clear text unless that is allowed.
 fn check_logins(servers: &[Server], auth: &Auth, tls: bool, cleartext: bool, fields: &mut Fields<'_>) {
-    if *auth != Auth::None && servers.iter().any(|server| server.auth != Auth::None) {
+    if *auth != Auth::None && servers.iter().any(|server| *server.auth() != Auth::None) {
         fields.problem("auth", "and a URL both say who connects; one of them is enough");
     }
-    if tls && servers.iter().any(|server| server.address.starts_with("ws:")) {
+    if tls && servers.iter().any(|server| server.address().starts_with("ws:")) {
         fields.problem("tls", "can't be had with ws://; write wss://");
     }
     for server in servers.iter().filter(|server| server.is_clear() && !tls && !cleartext) {
-        let (key, what) = match (&server.auth, auth) {
+        let (key, what) = match (server.auth(), auth) {
             (Auth::None, auth) if auth.is_sent() => ("auth", "has a password or a token"),
             (Auth::None, _) => continue,
             _ => ("url", "has a user or a token in it"),
@@ -379,6 +244,7 @@ fn check_logins(servers: &[Server], auth: &Auth, tls: bool, cleartext: bool, fie
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
 
     fn endpoint(servers: Value, options: Value) -> Result<Endpoint, String> {
         Endpoint::from_arguments(&servers, &options).map_err(|error| error.to_string())
@@ -491,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_login_is_decoded() {
-        let login = |url: &str| endpoint(Value::from(url), Value::Nil).unwrap().servers[0].auth.clone();
+        let login = |url: &str| endpoint(Value::from(url), Value::Nil).unwrap().servers[0].auth().clone();
         assert!(login("tls://h") == Auth::None);
         assert!(login("tls://b%40b:1%2F2@h") == Auth::User("b@b".into(), Secret::Inline("1/2".into())));
         assert!(login("tls://t%23k@h") == Auth::Token(Secret::Inline("t#k".into())));

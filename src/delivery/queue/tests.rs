@@ -1,0 +1,195 @@
+//! The queue by itself.
+
+use super::*;
+use std::time::Duration;
+
+fn message(size: usize) -> Message {
+    Message::new("s".into(), Vec::new(), vec![0; size]).unwrap()
+}
+
+fn entry(size: usize, lane: u64) -> Entry {
+    Entry::new(Message { lane, ..message(size) }, None)
+}
+
+fn bounds(messages: usize) -> Bounds {
+    Bounds { messages, bytes: 1 << 20, drop_oldest: false }
+}
+
+fn push(queue: &mut Queue, size: usize, lane: u64) {
+    queue.push(entry(size, lane), Bounds { bytes: 1 << 30, ..bounds(10_000) }).unwrap();
+}
+
+fn sizes(batch: &[Entry]) -> Vec<usize> {
+    batch.iter().map(|entry| entry.message.payload.len()).collect()
+}
+
+fn code(result: Result<Pushed, Refused>) -> Option<Code> {
+    result.err().map(|refused| refused.1.code())
+}
+
+#[test]
+fn both_bounds_hold_with_those_in_flight() {
+    let mut queue = Queue::default();
+    assert!(queue.push(entry(1, 0), bounds(2)).unwrap().first);
+    assert!(!queue.push(entry(1, 0), bounds(2)).unwrap().first);
+    let batch = queue.take(BATCH, Instant::now());
+    assert_eq!(batch.len(), 2);
+    assert_eq!(code(queue.push(entry(1, 0), bounds(2))), Some(Code::QueueFull));
+    batch.iter().for_each(|entry| queue.done(entry));
+    assert_eq!(queue.pending(), (0, 0));
+    queue.push(entry(1, 0), bounds(2)).unwrap();
+    queue.push(entry(1 << 19, 0), bounds(9)).unwrap();
+    assert_eq!(code(queue.push(entry(1 << 19, 0), bounds(9))), Some(Code::QueueFull));
+    assert_eq!(code(queue.push(entry(1 << 20, 0), bounds(9))), Some(Code::TooLarge));
+}
+
+#[test]
+fn the_oldest_make_room_where_that_is_wanted_but_not_those_in_flight() {
+    let mut queue = Queue::default();
+    let bounds = Bounds { drop_oldest: true, ..bounds(3) };
+    for size in 1..=3 {
+        queue.push(entry(size, 0), bounds).unwrap();
+    }
+    assert_eq!(sizes(&queue.push(entry(4, 0), bounds).unwrap().dropped), [1]);
+    assert_eq!(sizes(&queue.take(BATCH, Instant::now())), [2, 3, 4]);
+    assert_eq!(code(queue.push(entry(5, 0), bounds)), Some(Code::QueueFull));
+}
+
+#[test]
+fn a_lane_stays_in_order_when_its_first_message_is_too_old() {
+    let mut queue = Queue::default();
+    (1..=4).for_each(|size| push(&mut queue, size, 7));
+    let first = queue.take(BATCH, Instant::now());
+    queue.put_back(first);
+    for old in queue.take_older(|entry| entry.message.payload.len() == 1) {
+        queue.done(&old);
+    }
+    let mut order = Vec::new();
+    while let Some(entry) = queue.take(BATCH, Instant::now()).pop() {
+        order.push(entry.message.payload.len());
+        queue.done(&entry);
+    }
+    assert_eq!(order, [2, 3, 4]);
+    assert!(queue.lanes.is_empty() && queue.pending() == (0, 0));
+}
+
+#[test]
+fn batches_are_bounded_and_in_order() {
+    let mut queue = Queue::default();
+    let size = |number: usize| number % 100;
+    for number in 0..BATCH + 1 {
+        push(&mut queue, size(number), 0);
+    }
+    assert_eq!(sizes(&queue.take(BATCH, Instant::now())), (0..BATCH).map(size).collect::<Vec<_>>());
+    assert_eq!(queue.take(BATCH, Instant::now()).len(), 1);
+    push(&mut queue, BATCH_BYTES * 2, 0);
+    push(&mut queue, 1, 0);
+    assert_eq!(queue.take(BATCH, Instant::now()).len(), 1);
+}
+
+#[test]
+fn what_is_put_back_goes_first_again() {
+    let mut queue = Queue::default();
+    for size in 0..5 {
+        push(&mut queue, size, 7);
+        push(&mut queue, size + 10, 0);
+    }
+    let batch = queue.take(3, Instant::now());
+    assert_eq!(sizes(&batch), [0, 10, 11]);
+    queue.put_back(batch);
+    // Those of lane 7 that the first taking went past are behind their first one again.
+    assert_eq!(sizes(&queue.take(BATCH, Instant::now())), [0, 10, 11, 12, 13, 14]);
+    assert_eq!(queue.pending().0, 10);
+}
+
+#[test]
+fn what_had_to_go_for_a_message_that_is_refused_after_all_is_told() {
+    let mut queue = Queue::default();
+    let bounds = Bounds { bytes: 10_000, drop_oldest: true, ..bounds(100) };
+    queue.push(entry(8000, 0), bounds).unwrap();
+    let flying = queue.take(BATCH, Instant::now());
+    for size in 1..=3 {
+        queue.push(entry(size, 0), bounds).unwrap();
+    }
+    let refused = queue.push(entry(5000, 0), bounds).unwrap_err();
+    assert_eq!((refused.1.code(), sizes(&refused.2)), (Code::QueueFull, vec![1, 2, 3]));
+    assert_eq!(queue.pending().0, flying.len());
+}
+
+#[test]
+fn the_oldest_is_found_among_those_put_off_and_in_lanes() {
+    let mut queue = Queue::default();
+    let bounds = Bounds { drop_oldest: true, ..bounds(4) };
+    for (size, lane) in [(1, 7), (2, 7), (3, 7), (4, 8)] {
+        queue.push(entry(size, lane), bounds).unwrap();
+    }
+    let now = Instant::now();
+    let mut batch = queue.take(BATCH, now);
+    assert_eq!(sizes(&batch), [1, 4]);
+    queue.put_off(batch.remove(1), now + Duration::from_secs(1));
+    // 1 is in flight; 2 and 3 wait for it; 4 is put off.
+    let drop_for = |queue: &mut Queue, size| sizes(&queue.push(entry(size, 0), bounds).unwrap().dropped);
+    assert_eq!(drop_for(&mut queue, 5), [4]);
+    assert_eq!(drop_for(&mut queue, 6), [5]);
+    assert_eq!(sizes(&queue.take(BATCH, now)), [6]);
+    assert_eq!(drop_for(&mut queue, 7), [2]);
+    queue.done(&batch[0]);
+    assert_eq!(sizes(&queue.take(BATCH, now)), [3, 7]);
+}
+
+#[test]
+fn a_lane_whose_turn_is_dropped_goes_on_with_the_next() {
+    let mut queue = Queue::default();
+    let bounds = Bounds { drop_oldest: true, ..bounds(3) };
+    for size in 1..=3 {
+        queue.push(entry(size, 7), bounds).unwrap();
+    }
+    let first = queue.take(1, Instant::now());
+    assert!(queue.take(BATCH, Instant::now()).is_empty());
+    queue.put_back(first);
+    assert_eq!(sizes(&queue.push(entry(4, 7), bounds).unwrap().dropped), [1]);
+    let mut order = Vec::new();
+    while let Some(one) = queue.take(BATCH, Instant::now()).pop() {
+        order.push(one.message.payload.len());
+        queue.done(&one);
+    }
+    assert_eq!((order, queue.lanes.len()), (vec![2, 3, 4], 0));
+}
+
+#[test]
+fn a_lane_goes_one_by_one_and_others_go_on() {
+    let mut queue = Queue::default();
+    for (size, lane) in [(1, 7), (2, 7), (3, 8), (4, 7), (5, 0)] {
+        push(&mut queue, size, lane);
+    }
+    let now = Instant::now();
+    let mut batch = queue.take(BATCH, now);
+    assert_eq!(sizes(&batch), [1, 3, 5]);
+    assert!(queue.take(BATCH, now).is_empty());
+    // The first one must be sent again: its lane waits, the others are through.
+    let first = batch.remove(0);
+    batch.iter().for_each(|entry| queue.done(entry));
+    let due = now + Duration::from_secs(1);
+    queue.put_off(first, due);
+    assert_eq!(queue.due(), Some(due));
+    push(&mut queue, 6, 7);
+    assert!(queue.take(BATCH, now).is_empty());
+    let mut order = Vec::new();
+    loop {
+        let batch = queue.take(BATCH, due);
+        if batch.is_empty() {
+            break;
+        }
+        order.extend(sizes(&batch));
+        batch.iter().for_each(|entry| queue.done(entry));
+    }
+    assert_eq!(order, [1, 2, 4, 6]);
+    assert_eq!((queue.pending(), queue.lanes.len()), ((0, 0), 0));
+}
+
+#[test]
+fn a_closed_queue_refuses() {
+    let mut queue = Queue::default();
+    queue.close();
+    assert_eq!(code(queue.push(entry(1, 0), bounds(2))), Some(Code::Closed));
+}
