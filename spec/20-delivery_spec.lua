@@ -127,6 +127,61 @@ describe("a message", function()
   end)
 end)
 
+describe("an event that comes soon after another one", function()
+  teardown(helpers.stop)
+
+  -- A configuration with a linger_ms that no test would wait for, and one event that has gone out.
+  local function lingering(options)
+    local server = helpers.server()
+    local configuration = { url = server:url(), name = helpers.name(), linger_ms = 10000 }
+    for key, value in pairs(options or {}) do configuration[key] = value end
+    local subscriber = server:subscribe("s3.>")
+    notify(configuration)
+    counts(configuration, "delivered", 1)
+    subscriber:next()
+    return configuration, subscriber
+  end
+
+  it("waits, and goes with what a script publishes, before it", function()
+    local configuration, subscriber = lingering()
+    notify(configuration)
+    notify(configuration)
+    socket.sleep(0.2)
+    assert.same({ 2, 1 }, { state(configuration).pending, state(configuration).delivered })
+    local connection = assert(nats.connect(configuration.url, { name = configuration.name, linger_ms = 10000 }))
+    assert.is_true(connection:publish("s3.last", ""))
+    -- Both events are of one object: the second one goes when the first one is delivered, and lingers no more.
+    counts(configuration, "delivered", 4)
+    local subjects = { subscriber:next().subject, subscriber:next().subject, subscriber:next().subject }
+    assert.same({ "s3.photos.ObjectCreated:Put", "s3.last", "s3.photos.ObjectCreated:Put" }, subjects)
+    connection:close()
+  end)
+
+  it("goes at once where it is awaited, or flushed", function()
+    local configuration = lingering({ wait_ms = 8000 })
+    notify(configuration)
+    assert.same({ 0, 2 }, { state(configuration).pending, state(configuration).delivered })
+    configuration = lingering()
+    local connection = assert(nats.connect(configuration.url, { name = configuration.name, linger_ms = 10000 }))
+    notify(configuration)
+    assert.is_true(connection:flush(8000))
+    assert.equal(2, state(configuration).delivered)
+    connection:close()
+  end)
+
+  it("goes at once with linger_ms = 0", function()
+    local configuration = lingering({ linger_ms = 0 })
+    notify(configuration)
+    counts(configuration, "delivered", 2)
+  end)
+
+  it("goes when linger_ms is over", function()
+    local configuration = lingering({ linger_ms = 100 })
+    notify(configuration)
+    counts(configuration, "delivered", 2)
+  end)
+end)
+
 describe("a full queue", function()
   teardown(helpers.stop)
 

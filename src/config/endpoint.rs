@@ -87,6 +87,9 @@ pub struct Endpoint {
     pub block_ms: u64,
     /// How long a request waits for its message to be delivered, in milliseconds. Default 0.
     pub wait_ms: u64,
+    /// How long after events went out the next ones go at the earliest, in milliseconds: those that come meanwhile go together.
+    /// Default 4; 0 is at once.
+    pub linger_ms: u64,
     /// How long the end of the process may wait for messages to leave, in milliseconds. Default 2,000.
     pub exit_timeout_ms: u64,
 }
@@ -133,6 +136,7 @@ impl Endpoint {
             overflow: fields.choice("overflow", &OVERFLOWS),
             block_ms: fields.integer("block_ms", 0..=10_000, 100),
             wait_ms: fields.integer("wait_ms", 0..=10_000, 0),
+            linger_ms: fields.integer("linger_ms", 0..=10_000, 4),
             exit_timeout_ms: fields.integer("exit_timeout_ms", 0..=60_000, 2_000),
         }
     }

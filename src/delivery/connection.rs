@@ -162,7 +162,10 @@ impl Connection {
             let now = Instant::now();
             let (batch, due) = {
                 let mut queue = lock(&self.queue);
-                (queue.take(limit, now), queue.due())
+                match self.lingers(&queue, now) {
+                    Some(until) => (Vec::new(), Some(until)),
+                    None => (queue.take(limit, now), queue.due()),
+                }
             };
             if !batch.is_empty() {
                 return batch;
@@ -183,7 +186,20 @@ impl Connection {
 
     /// The messages that go next, if there are any in memory.
     pub(super) fn take_at_once(&self, limit: usize) -> Vec<Entry> {
-        lock(&self.queue).take(limit, Instant::now())
+        let now = Instant::now();
+        let mut queue = lock(&self.queue);
+        if self.lingers(&queue, now).is_some() { Vec::new() } else { queue.take(limit, now) }
+    }
+
+    /// Until when messages wait for others to go with.
+    fn lingers(&self, queue: &Queue, now: Instant) -> Option<Instant> {
+        queue.lingers(Duration::from_millis(self.endpoint.linger_ms), now)
+    }
+
+    /// Has what is in memory wait for no others.
+    fn hurry(&self) {
+        lock(&self.queue).hurry();
+        self.ready.notify_one();
     }
 
     /// Takes messages from the disk to the queue, if there are any and the queue has room. May be dropped at any time.
@@ -390,6 +406,7 @@ impl Connection {
         if self.is_durable() {
             return self.drained().await;
         }
+        self.hurry();
         let before = lock(&self.queue).so_far();
         loop {
             let settled = self.settled.notified();
@@ -405,6 +422,7 @@ impl Connection {
 
     /// Waits until no message waits or is in flight.
     pub async fn drained(&self) {
+        self.hurry();
         loop {
             let empty = self.empty.notified();
             tokio::pin!(empty);

@@ -9,12 +9,15 @@ use crate::error::{Code, Error};
 use crate::message::Message;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many messages go out as one batch; two may be unconfirmed.
 pub const BATCH: usize = 2048;
 /// How many bytes a batch has, unless one message alone is larger.
 pub const BATCH_BYTES: usize = 1 << 20;
+
+/// So many messages do not linger for more.
+const CROWD: usize = 64;
 
 /// How many of the messages that are put off are looked at for the oldest one.
 const MAX_LOOK: usize = 1000;
@@ -41,6 +44,11 @@ impl Entry {
     pub fn new(message: Message, receipt: Option<Arc<Receipt>>) -> Entry {
         Entry { message, accepted: Instant::now(), attempts: 0, receipt, position: None, epoch: None }
     }
+
+    /// Whether it may wait for others to come: it is of an object, and nobody awaits it.
+    fn may_linger(&self) -> bool {
+        self.message.lane != 0 && self.receipt.is_none()
+    }
 }
 
 /// What to do where there is no room.
@@ -57,8 +65,8 @@ pub struct Bounds {
 /// What [`Queue::push`] has come to.
 #[derive(Debug)]
 pub struct Pushed {
-    /// Whether it is the first that waits, so that someone must be woken.
-    pub first: bool,
+    /// Whether someone must be woken: it is the first that waits, or the first that is not to linger.
+    pub wake: bool,
     /// What had to make room.
     pub dropped: Vec<Entry>,
 }
@@ -89,6 +97,10 @@ pub struct Queue {
     bytes: usize,
     closed: bool,
     epochs: Epochs,
+    /// Whether one of those that are ready is not to wait for others to come.
+    hurried: bool,
+    /// When the last batch went out.
+    left: Option<Instant>,
 }
 
 impl Queue {
@@ -123,17 +135,22 @@ impl Queue {
         }
         self.bytes = self.bytes.saturating_add(cost);
         self.pending = self.pending.saturating_add(1);
-        let first = self.ready.is_empty();
+        // A queue that is half full has nothing to linger for, nor has a crowd.
+        let full = self.pending > bounds.messages / 2 || self.bytes > bounds.bytes / 2;
+        let hurried = full || !entry.may_linger() || self.ready.len() >= CROWD;
+        let wake = self.ready.is_empty() || (hurried && !self.hurried);
+        self.hurried |= hurried;
         let mut entry = entry;
         entry.epoch = Some(self.epochs.enter());
         self.ready.push_back(entry);
-        Ok(Pushed { first, dropped })
+        Ok(Pushed { wake, dropped })
     }
 
     /// Takes up a message that was accepted before and waits on disk.
     pub fn load(&mut self, entry: Entry) {
         self.bytes = self.bytes.saturating_add(entry.message.cost());
         self.pending = self.pending.saturating_add(1);
+        self.hurried = true;
         self.ready.push_back(entry);
     }
 
@@ -219,7 +236,24 @@ impl Queue {
             }
             batch.extend(self.ready.pop_front());
         }
+        if !batch.is_empty() {
+            self.left = Some(now);
+        }
+        self.hurried &= !self.ready.is_empty();
         batch
+    }
+
+    /// Until when to leave those that are ready where they are, so that what comes meanwhile goes with them: so long after the
+    /// last batch, or until another one is due. None if there are none, or one of them is not to wait.
+    pub fn lingers(&self, limit: Duration, now: Instant) -> Option<Instant> {
+        let until = self.left.filter(|_| !self.hurried && !self.ready.is_empty())? + limit;
+        let until = self.due().map_or(until, |due| until.min(due));
+        Some(until).filter(|until| *until > now)
+    }
+
+    /// Has those that are ready wait no longer.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
     }
 
     /// When the first of the messages that are put off is due.
@@ -232,7 +266,11 @@ impl Queue {
         let Some(lane) = self.lanes.get_mut(&entry.message.lane) else { return };
         lane.busy = false;
         match lane.waiting.pop_front() {
-            Some(next) => self.ready.push_front(next),
+            Some(next) => {
+                // It has waited already.
+                self.hurried = true;
+                self.ready.push_front(next);
+            }
             None => _ = self.lanes.remove(&entry.message.lane),
         }
     }
@@ -242,6 +280,7 @@ impl Queue {
         if let Some(lane) = self.lanes.get_mut(&entry.message.lane) {
             lane.busy = false;
         }
+        self.hurried = true;
         self.ready.push_front(entry);
     }
 

@@ -74,6 +74,9 @@
 ---@field overflow? "reject"|"drop_oldest"|"block"
 ---@field block_ms? integer How many milliseconds a request waits for room, with `overflow = "block"`.
 ---@field wait_ms? integer How many milliseconds a request waits for its messages to be delivered.
+---How long after events went out the next ones go at the earliest, in milliseconds; those that come meanwhile go
+---together. 0 is at once.
+---@field linger_ms? integer
 ---A connection that no open handle holds and that nothing was published to for so many milliseconds is closed.
 ---@field idle_timeout_ms? integer
 ---How many milliseconds the end of the process may wait for messages to leave; the largest of all connections with

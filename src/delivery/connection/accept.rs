@@ -143,7 +143,7 @@ impl Connection {
                 Ok(pushed) => {
                     drop(queue);
                     self.give_up(&pushed.dropped);
-                    return Ok(pushed.first);
+                    return Ok(pushed.wake);
                 }
                 Err(refused) => {
                     let (refused, error, dropped) = *refused;

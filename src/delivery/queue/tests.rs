@@ -1,7 +1,6 @@
 //! The queue by itself.
 
 use super::*;
-use std::time::Duration;
 
 fn message(size: usize) -> Message {
     Message::new("s".into(), Vec::new(), vec![0; size]).unwrap()
@@ -30,8 +29,8 @@ fn code(result: Result<Pushed, Refused>) -> Option<Code> {
 #[test]
 fn both_bounds_hold_with_those_in_flight() {
     let mut queue = Queue::default();
-    assert!(queue.push(entry(1, 0), bounds(2)).unwrap().first);
-    assert!(!queue.push(entry(1, 0), bounds(2)).unwrap().first);
+    assert!(queue.push(entry(1, 0), bounds(2)).unwrap().wake);
+    assert!(!queue.push(entry(1, 0), bounds(2)).unwrap().wake);
     let batch = queue.take(BATCH, Instant::now());
     assert_eq!(batch.len(), 2);
     assert_eq!(code(queue.push(entry(1, 0), bounds(2))), Some(Code::QueueFull));
@@ -192,4 +191,65 @@ fn a_closed_queue_refuses() {
     let mut queue = Queue::default();
     queue.close();
     assert_eq!(code(queue.push(entry(1, 0), bounds(2))), Some(Code::Closed));
+}
+
+#[test]
+fn what_comes_soon_after_a_batch_lingers_unless_it_must_not() {
+    const LIMIT: Duration = Duration::from_secs(10);
+    let start = Instant::now();
+    let mut queue = Queue::default();
+    let lingers = |queue: &Queue, seconds| queue.lingers(LIMIT, start + Duration::from_secs(seconds));
+    push(&mut queue, 1, 7);
+    assert_eq!(lingers(&queue, 0), None, "the first one goes at once");
+    let first = queue.take(BATCH, start);
+    assert_eq!(lingers(&queue, 0), None, "there is none");
+    push(&mut queue, 2, 7);
+    push(&mut queue, 3, 8);
+    assert_eq!(lingers(&queue, 0), Some(start + LIMIT));
+    assert_eq!(lingers(&queue, 10), None, "its time is over");
+    queue.put_off(entry(9, 0), start + Duration::from_secs(5));
+    assert_eq!(lingers(&queue, 0), Some(start + Duration::from_secs(5)));
+    assert_eq!(lingers(&queue, 5), None, "another one is due");
+    assert_eq!(sizes(&queue.take(BATCH, start)), [3]);
+    first.iter().for_each(|entry| queue.done(entry));
+    assert_eq!(lingers(&queue, 0), None, "it has waited for its turn");
+    assert_eq!(sizes(&queue.take(BATCH, start)), [2]);
+    push(&mut queue, 4, 9);
+    assert!(lingers(&queue, 0).is_some());
+    assert!(queue.push(entry(5, 0), bounds(100)).unwrap().wake, "one that is not to linger");
+    assert_eq!(lingers(&queue, 0), None);
+    assert_eq!(sizes(&queue.take(BATCH, start)), [4, 5]);
+    push(&mut queue, 6, 10);
+    queue.hurry();
+    assert_eq!(lingers(&queue, 0), None);
+}
+
+#[test]
+fn a_crowd_does_not_linger() {
+    let mut queue = Queue::default();
+    push(&mut queue, 1, 1);
+    let now = Instant::now();
+    queue.take(BATCH, now);
+    let lane = |number: usize| u64::try_from(number).unwrap() + 2;
+    let wakes: Vec<bool> =
+        (0..=CROWD).map(|number| queue.push(entry(1, lane(number)), bounds(1000)).unwrap().wake).collect();
+    assert_eq!(wakes.iter().filter(|wakes| **wakes).count(), 2, "for the first one and for the last");
+    assert!(wakes[0] && wakes[CROWD]);
+    assert_eq!(queue.lingers(Duration::from_secs(10), now), None);
+    assert_eq!(queue.take(BATCH, now).len(), CROWD + 1);
+}
+
+#[test]
+fn what_has_half_of_the_room_does_not_linger() {
+    let (now, limit) = (Instant::now(), Duration::from_secs(10));
+    for bounds in [bounds(6), Bounds { bytes: 12_000, ..bounds(1000) }] {
+        let mut queue = Queue::default();
+        queue.push(entry(1, 1), bounds).unwrap();
+        queue.take(BATCH, now).iter().for_each(|entry| queue.done(entry));
+        let mut pushes =
+            (2..=6).map(|lane| (queue.push(entry(1500, lane), bounds).unwrap().wake, queue.lingers(limit, now)));
+        assert!(matches!(pushes.next(), Some((true, Some(_)))));
+        let hurried = pushes.position(|(wake, lingers)| wake && lingers.is_none());
+        assert!(hurried.is_some_and(|place| place > 0), "{hurried:?}");
+    }
 }
