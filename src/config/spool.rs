@@ -24,7 +24,7 @@ pub struct Spool {
 pub enum SyncRule {
     /// It is on the disk; the disk is asked as soon as there is anything.
     Always,
-    /// It is on the disk; what comes within so many milliseconds shares one round to the disk.
+    /// It is on the disk; what comes within so many milliseconds shares one round to the disk: 0 is as long as a round takes.
     Group(u64),
     /// The operating system has it: it outlives the process, not the machine.
     None,
@@ -55,7 +55,7 @@ impl Spool {
         }
         let kind = fields.choice("sync", &[("group", Kind::Group), ("always", Kind::Always), ("none", Kind::None)]);
         let has_group = fields.value("group_ms").is_some();
-        let group_ms = fields.integer("group_ms", 1..=1000, 5);
+        let group_ms = fields.integer("group_ms", 0..=1000, 0);
         let sync = match kind {
             Kind::Always => SyncRule::Always,
             Kind::Group => SyncRule::Group(group_ms),
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn only_the_directory_is_a_must() {
         let spool = read(&[("directory", "/var/spool".into())]).unwrap();
-        assert_eq!((spool.sync, spool.max_bytes, spool.max_age_ms), (SyncRule::Group(5), 1 << 30, 0));
+        assert_eq!((spool.sync, spool.max_bytes, spool.max_age_ms), (SyncRule::Group(0), 1 << 30, 0));
         assert_eq!((spool.max_messages, spool.commit_timeout_ms), (1_000_000, 1000));
         let other = [("directory", "/s".into()), ("sync", "always".into()), ("max_bytes", Value::Integer(1 << 20))];
         assert_eq!(read(&other).unwrap().sync, SyncRule::Always);
@@ -113,7 +113,7 @@ mod tests {
                 "spool.sync must be one of group, always, none",
             ),
             (
-                &[("directory", "/s".into()), ("group_ms", Value::Integer(0))][..],
+                &[("directory", "/s".into()), ("group_ms", Value::Integer(-1))][..],
                 "spool.group_ms must be a whole number",
             ),
             (

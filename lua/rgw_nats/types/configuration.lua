@@ -166,7 +166,8 @@
 ---disk, which is asked at once; or when the operating system has it, which outlives the gateway and not the
 ---machine.
 ---@field sync? "group"|"always"|"none"
----How many milliseconds messages are gathered for one round to the disk, with `sync = "group"`.
+---How many milliseconds messages are gathered for one round to the disk, with `sync = "group"`; 0 is as long as
+---this disk takes for a round, 5 ms at most.
 ---@field group_ms? integer
 ---@field max_bytes? integer How many bytes may be kept, dead letters among them; more is `spool_full`.
 ---@field max_messages? integer How many messages may wait; one more is `spool_full`.

@@ -131,7 +131,7 @@ fn order_and_positions_hold_across_reopening() {
 
 #[test]
 fn callers_share_a_sync() {
-    for sync in [SyncRule::Always, SyncRule::Group(5)] {
+    for sync in [SyncRule::Always, SyncRule::Group(0), SyncRule::Group(5)] {
         let scratch = Scratch::new("group");
         let spool = start(scratch.options(sync));
         spool.keep(vec![0]).unwrap();

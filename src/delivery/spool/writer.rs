@@ -37,6 +37,9 @@ pub enum Command {
     Work(Work),
 }
 
+/// The longest that messages are gathered where it is left to the disk's own pace.
+const MOST_GROUPED: Duration = Duration::from_millis(5);
+
 /// The thread's own part.
 pub struct Writer {
     shared: Arc<Shared>,
@@ -50,6 +53,8 @@ pub struct Writer {
     /// What was delivered, as long as the disk may not know it: said again to a queue that was opened anew. Whoever reads is
     /// past these positions and would never come back to them.
     done: Vec<u64>,
+    /// How long a round to the disk has taken, lately.
+    took: Duration,
 }
 
 #[derive(Default)]
@@ -72,6 +77,7 @@ impl Writer {
             retry_at: now,
             adoption: Adoption::new(),
             done: Vec::new(),
+            took: Duration::ZERO,
         }
     }
 
@@ -100,8 +106,13 @@ impl Writer {
 
     /// Takes what has come; with a rule of groups also what comes within their time.
     fn gather(&mut self, first: Command, commands: &Receiver<Command>) -> Batch {
-        let group = if let SyncRule::Group(ms) = self.shared.options.sync { ms } else { 0 };
-        let until = Instant::now() + Duration::from_millis(group);
+        let group = match self.shared.options.sync {
+            // Whoever comes first waits twice as long as for himself at most, and half as many rounds do.
+            SyncRule::Group(0) => self.took.min(MOST_GROUPED),
+            SyncRule::Group(ms) => Duration::from_millis(ms),
+            SyncRule::Always | SyncRule::None => Duration::ZERO,
+        };
+        let until = Instant::now() + group;
         let mut batch = Batch::default();
         self.put(first, &mut batch);
         while batch.appends.len() < MAX_BATCH && batch.bytes < MAX_BATCH_BYTES {
@@ -144,6 +155,7 @@ impl Writer {
             return;
         }
         self.done.extend(&batch.done);
+        let began = Instant::now();
         let committed = match &mut self.store {
             Some((store, _)) => store.commit(&batch.appends, &batch.done),
             None => {
@@ -155,6 +167,7 @@ impl Writer {
         let first = committed.as_ref().map(|first| *first).ok();
         if first.is_some() && !batch.appends.is_empty() {
             self.done.clear();
+            self.took = (self.took.saturating_mul(3).saturating_add(began.elapsed())) / 4;
         }
         self.settle(committed.map(drop));
         self.shared.release(batch.appends.iter().map(|append| append.bytes.len()));

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 
 #[test]
 fn a_failed_sync_poisons_and_recovers() {
@@ -141,6 +142,8 @@ fn meanwhile(spool: &Spool, work: impl FnOnce()) {
     // Long enough for several attempts to open it again.
     std::thread::sleep(Duration::from_millis(200));
     work();
+    // An attempt that began before fails still.
+    std::thread::sleep(Duration::from_millis(200));
     faults(spool).write.store(false, Ordering::Relaxed);
 }
 
@@ -183,7 +186,11 @@ fn a_slot_whose_disk_fails_is_let_go_and_taken_again_or_another_one_if_somebody_
     spool.keep(b"a".to_vec()).unwrap();
     let lock = || fs::File::open(scratch.slot(0).join("LOCK")).unwrap();
     assert!(lock().try_lock().is_err());
-    meanwhile(&spool, || until("it is let go", || lock().try_lock().is_ok()));
+    // Not by taking it: the spool could come back in that very moment, and take another slot.
+    let inode = format!(":{} ", lock().metadata().unwrap().ino());
+    let is_held = || fs::read_to_string("/proc/locks").unwrap().lines().any(|line| line.contains(&inode));
+    assert!(is_held());
+    meanwhile(&spool, || until("it is let go", || !is_held()));
     until("it recovers", || status(&spool, "poisoned") == 0);
     assert_eq!(texts(&spool).first().unwrap(), "a");
     assert!(lock().try_lock().is_err());
