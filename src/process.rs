@@ -161,7 +161,7 @@ extern "C" fn exiting() {
     for connection in connections {
         let pending = connection.pending();
         if pending > 0 {
-            let kept = if connection.is_durable() { "; the spool keeps them" } else { "" };
+            let kept = if connection.is_durable() { "; the spool keeps them" } else { "; they are lost" };
             let shown = connection.endpoint().shown();
             log::line(format_args!("the process ends with {pending} messages for {shown} undelivered{kept}"));
         }
@@ -279,19 +279,23 @@ fn configuration(source: &Value, keep: impl FnOnce() -> Option<(Request, Moment)
     let configurations = &process.configurations;
     if let Value::String(_) = source {
         let file = configurations.file(source.text().unwrap_or_default())?;
-        if file.is_due(configurations.now_ms()) {
-            let file = file.clone();
-            process.runtime.spawn_blocking(move || file.look(publish_late));
+        if let Some(looking) = file.due(configurations.now_ms())
+            && let Err(error) = thread::start("rgw_nats_io", move || looking.look(publish_late))
+        {
+            log::line(format_args!("no thread to read {} with: {error}; it is tried again in a second", file.path()));
         }
         return file.configuration(keep);
     }
     let (table, new) = configurations.table(source)?;
     if new {
-        let (table, source) = (table.clone(), source.clone());
-        // Not on the pool, whose threads may all hang on disks.
-        let read = move || table.read(&source, publish_late);
-        thread::start("rgw_nats_table", read)
-            .map_err(|error| Error::new(Code::NoResources, format!("a thread can't be started: {error}")))?;
+        let (here, source) = (table.clone(), source.clone());
+        let read = move || here.read(&source, publish_late);
+        if let Err(error) = thread::start("rgw_nats_table", read) {
+            let error = Error::new(Code::NoResources, format!("a thread can't be started: {error}"));
+            table.fail(error.clone());
+            configurations.forget(&table);
+            return Err(error);
+        }
     }
     table.configuration(keep)
 }
@@ -325,13 +329,18 @@ pub fn has_room(request: &Request, source: &Value) -> Result<bool, Error> {
     Ok(connection(&configuration.endpoint)?.has_room())
 }
 
-/// Has something done to what a configuration keeps on disk. A file must have been read already, as it is once some request
-/// was notified of by it.
+/// Has something done to what a configuration keeps on disk. A file that was not read yet is waited for, a second at most.
 ///
 /// # Errors
-/// As for [`notify`], by the configuration; `bad_config`, where it has no spool or has not been read; what the work says.
+/// As for [`notify`], by the configuration; `bad_config`, where it has no spool or could not be read in time; what the work
+/// says.
 pub fn with_backlog<T>(source: &Value, work: impl FnOnce(&Backlog) -> Result<T, Error>) -> Result<T, Error> {
-    match configuration(source, || None)? {
+    let mut used = configuration(source, || None)?;
+    if let (Use::Later, Value::String(_)) = (&used, source) {
+        process()?.configurations.file(source.text().unwrap_or_default())?.wait();
+        used = configuration(source, || None)?;
+    }
+    match used {
         Use::Now(configuration) => work(connection(&configuration.endpoint)?.backlog()?),
         Use::Later => Err(Error::new(Code::BadConfig, "the configuration is being read; try again")),
     }

@@ -5,6 +5,7 @@ use super::slot::{Slot, Use};
 use crate::config::refuse;
 use crate::error::{Code, Error};
 use crate::event::{Configuration, Moment, Operation, Request};
+use crate::log;
 use crate::value::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,8 +42,32 @@ impl Table {
 
     /// Reads it, and publishes the requests that have waited, if it is right. Can take milliseconds, and much of a stack.
     pub fn read(&self, table: &Value, publish: impl Fn(&[(Request, Moment)], &Configuration)) {
+        let _unread = Unread(self);
         let (configuration, problems) = Configuration::read(table);
-        self.slot.fill(refuse(&problems).map(|()| configuration), publish);
+        self.fill(refuse(&problems).map(|()| configuration), publish);
+    }
+
+    /// Notes why it can't be read: nobody waits for it any more.
+    pub fn fail(&self, error: Error) {
+        self.fill(Err(error), |_, _| {});
+    }
+
+    fn fill(&self, read: Result<Configuration, Error>, publish: impl Fn(&[(Request, Moment)], &Configuration)) {
+        let lost = self.slot.fill(read, publish);
+        if lost > 0 {
+            log::line(format_args!("{lost} requests are not notified of, for want of a table that can be read"));
+        }
+    }
+}
+
+/// Whatever ends the reading of a table, those who wait for it hear of that.
+struct Unread<'t>(&'t Table);
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        if self.0.slot.current().is_none() && self.0.slot.error().is_none() {
+            self.0.fail(Error::new(Code::Internal, "the reading of this table has broken off"));
+        }
     }
 }
 
@@ -69,7 +94,7 @@ impl Configurations {
         }
     }
 
-    /// Milliseconds since this was made, from where the clock of [`File::is_due`] begins.
+    /// Milliseconds since this was made, from where the clock of [`File::due`] begins.
     pub fn now_ms(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(File::START_MS)
     }
@@ -125,6 +150,11 @@ impl Configurations {
         Ok((table, true))
     }
 
+    /// Forgets a table: the next one like it is new.
+    pub fn forget(&self, table: &Arc<Table>) {
+        lock(&self.tables).retain(|_, known| !Arc::ptr_eq(known, table));
+    }
+
     /// Whether the file of a path asks for the events of an operation, or could: one that was not read yet may.
     pub fn is_wanted(&self, path: &str, operation: &Operation) -> bool {
         // Whether a delete makes a marker is for a rule to say.
@@ -169,6 +199,28 @@ mod tests {
         known.look(|_, _| {});
         assert!(!configurations.is_wanted("/nowhere/at/all.toml", put), "it is not there, and asks for nothing");
         assert!(configurations.is_wanted("/another.toml", put));
+    }
+
+    #[test]
+    fn a_table_that_could_not_be_read_is_read_the_next_time() {
+        let configurations = Configurations::new();
+        let (first, _) = configurations.table(&table("a")).unwrap();
+        first.fail(Error::new(Code::NoResources, "no thread"));
+        configurations.forget(&first);
+        let error = first.configuration(|| None).err().unwrap();
+        assert_eq!(error.code(), Code::NoResources, "who waits hears of it");
+        let (again, new) = configurations.table(&table("a")).unwrap();
+        assert!(new);
+        again.read(&table("a"), |_, _| {});
+        assert!(matches!(again.configuration(|| None), Ok(Use::Now(_))));
+    }
+
+    #[test]
+    fn whatever_ends_a_reading_nobody_waits_for_it() {
+        let configurations = Configurations::new();
+        let (broken, _) = configurations.table(&table("a")).unwrap();
+        drop(Unread(&broken));
+        assert_eq!(broken.configuration(|| None).err().unwrap().code(), Code::Internal);
     }
 
     #[test]

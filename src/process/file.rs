@@ -10,7 +10,8 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// How large a file may be, in bytes.
 const MAX_FILE: u64 = 4 << 20;
@@ -30,12 +31,19 @@ pub struct File {
     slot: Slot,
 }
 
-/// That someone looks at a file; ends however that ends.
-struct Looking<'f>(&'f File);
+/// That someone looks at a file, or is about to; ends however that ends.
+pub struct Looking(Arc<File>);
 
-impl Drop for Looking<'_> {
+impl Drop for Looking {
     fn drop(&mut self) {
         self.0.looking.store(false, Ordering::Release);
+    }
+}
+
+impl Looking {
+    /// As [`File::look`].
+    pub fn look(self, publish: impl Fn(&[(Request, Moment)], &Configuration)) {
+        self.0.look(publish);
     }
 }
 
@@ -64,15 +72,22 @@ impl File {
         self.slot.configuration(&self.path, request)
     }
 
-    /// Whether it is time to look at the file again, and nobody does; says so once until [`File::look`] has ended. `now_ms` begins with so much that a new file is due.
-    pub fn is_due(&self, now_ms: u64) -> bool {
-        let looked = self.looked.load(Ordering::Relaxed);
-        now_ms.saturating_sub(looked) >= LOOK_AGAIN_MS
-            && self.looked.compare_exchange(looked, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-            && !self.looking.swap(true, Ordering::AcqRel)
+    /// Waits until it has been read once, a second at most.
+    pub fn wait(&self) {
+        self.slot.wait(Duration::from_millis(LOOK_AGAIN_MS));
     }
 
-    /// Where the clock of [`File::is_due`] begins.
+    /// What to look at the file with, if it is time to do so again and nobody does. `now_ms` begins with so much that a new
+    /// file is due.
+    pub fn due(self: &Arc<File>, now_ms: u64) -> Option<Looking> {
+        let looked = self.looked.load(Ordering::Relaxed);
+        let is_due = now_ms.saturating_sub(looked) >= LOOK_AGAIN_MS
+            && self.looked.compare_exchange(looked, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && !self.looking.swap(true, Ordering::AcqRel);
+        is_due.then(|| Looking(self.clone()))
+    }
+
+    /// Where the clock of [`File::due`] begins.
     pub const START_MS: u64 = LOOK_AGAIN_MS;
 
     /// The events that it asks for, by bit: all of them as long as nobody knows.
@@ -86,7 +101,6 @@ impl File {
 
     /// Reads the file if it has changed, and publishes the requests that waited for it, if it is right. Blocks on the disk.
     pub fn look(&self, publish: impl Fn(&[(Request, Moment)], &Configuration)) {
-        let _looking = Looking(self);
         let before = self.slot.error();
         let first = self.slot.current().is_none() && before.is_none();
         let read = match self.read() {

@@ -22,7 +22,7 @@ impl Runtime {
     pub fn start() -> io::Result<Runtime> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            // Names are looked up and files are read on threads of their own, for as long as it takes.
+            // Names are looked up on threads of their own, for as long as it takes.
             .thread_name("rgw_nats_io")
             .max_blocking_threads(32)
             .build()?;
@@ -34,11 +34,6 @@ impl Runtime {
     /// Runs a future on the thread; gives what stops it.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.handle.spawn(future).abort_handle()
-    }
-
-    /// Runs what may take long, or wait for a disk, on a thread of the pool.
-    pub fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) {
-        self.handle.spawn_blocking(work);
     }
 
     /// Runs a future on the thread and waits for its end, so long at most.

@@ -5,11 +5,22 @@ use super::login::Login;
 use super::signals::{Signals, said};
 use super::tls;
 use crate::config::{Auth, Endpoint, Server};
+use crate::thread;
 use async_nats::rustls::ClientConfig;
 use async_nats::{AuthError, ConnectOptions, Event};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// That secrets are being read; ends however that ends.
+struct Reading(Arc<AtomicBool>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
 
 /// Reads what a connection takes from files, on another thread: a disk can hang.
 pub(super) async fn secrets(
@@ -27,13 +38,15 @@ pub(super) async fn secrets(
     if busy.swap(true, Ordering::AcqRel) {
         return Err("the files of the login or of TLS are still being read: a disk hangs".to_owned());
     }
-    let done = busy.clone();
-    let reading = tokio::task::spawn_blocking(move || {
+    let reading = Reading(busy.clone());
+    let (sender, found) = oneshot::channel();
+    let work = move || {
         let found = read();
-        done.store(false, Ordering::Release);
-        found
-    });
-    match tokio::time::timeout(Duration::from_millis(endpoint.connect_timeout_ms), reading).await {
+        drop(reading);
+        let _ = sender.send(found);
+    };
+    thread::start("rgw_nats_io", work).map_err(|error| format!("no thread to read the login with: {error}"))?;
+    match tokio::time::timeout(Duration::from_millis(endpoint.connect_timeout_ms), found).await {
         Ok(found) => found.unwrap_or_else(|_| Err("the login can't be read".to_owned())),
         Err(_) => Err("the files of the login or of TLS can't be read in time: a disk hangs".to_owned()),
     }
