@@ -108,6 +108,22 @@ describe("an event that is larger than the server takes", function()
       status.last_error)
   end)
 
+  it("goes out smaller, and is not given up, when the server takes less than before", function()
+    local shrinking = helpers.server("max_payload: 8192")
+    local heard = shrinking:subscribe("s3.>")
+    local options = { url = shrinking:url(), name = helpers.name() }
+    assert.is_true(nats.notify(request(3000, 10), options))
+    assert.same({ metadata = 1, tags = 1 }, parts(heard:next()))
+    shrinking:reload("max_payload: " .. MAX_PAYLOAD)
+    helpers.wait_until(function() return shrinking:log():find("Reloaded server configuration", 1, true) end, "a reload")
+    -- The connection is told of a bound when it begins; the server ends it for what is larger.
+    assert.is_true(nats.notify(request(3000, 10), options))
+    assert.same({ metadata = 0, tags = 0, missing = "metadata,tags" }, parts(heard:next()))
+    local connection = assert(nats.connect(shrinking:url(), { name = options.name }))
+    local status = attempt.wait(connection, function(status) return status.pending == 0 end, "an empty queue")
+    assert.same({ 2, 0 }, { status.delivered, status.refused })
+  end)
+
   it("counts with its smaller forms as long as nobody knows what the server takes", function()
     local function pending(metadata, tags)
       local options = { url = "127.0.0.1:" .. helpers.port(), exit_timeout_ms = 0, name = helpers.name() }

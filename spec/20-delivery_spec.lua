@@ -285,6 +285,18 @@ describe("spool", function()
     helpers.fails("bad_config", nats.dead_letters({ url = stream:url() }))
   end)
 
+  it("has flush() and drain() end when all that is on disk is delivered", function()
+    local stream = helpers.stream("s3.>")
+    local options = { name = helpers.name(), spool = { directory = stream.directory .. "/flushed", sync = "none" } }
+    for _, ends in ipairs({ "flush", "flush", "drain" }) do
+      local connection = assert(nats.connect(stream:url(), options))
+      assert.is_true(connection:publish("s3.a", ends))
+      assert.is_true(connection[ends](connection, 8000))
+      assert.equal(0, state({ name = options.name }).pending)
+      connection:close()
+    end
+  end)
+
   it("says spool_io where the disk is none, and spool_full at its bounds", function()
     local stream = helpers.stream("s3.>")
     local broken = { url = stream:url(), name = helpers.name(), spool = { directory = "/proc/nothing" } }

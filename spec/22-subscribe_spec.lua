@@ -61,6 +61,9 @@ describe("subscribe()", function()
     }) do
       fails("bad_config", connection:subscribe("a", wrong))
     end
+    -- The server would end the connection for it, each time.
+    fails("bad_config", connection:subscribe(("a"):rep(3800), { queue = ("q"):rep(101) }))
+    subscribe(("a"):rep(3800), { queue = ("q"):rep(100) }):unsubscribe()
   end)
 
   it("shares messages out among a queue group", function()

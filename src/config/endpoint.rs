@@ -181,6 +181,9 @@ fn inbox_prefix(fields: &mut Fields<'_>) -> String {
 /// The name of a stream; which letters it can have is JetStream's rule.
 fn stream(fields: &mut Fields<'_>) -> Option<String> {
     let name = fields.text("stream", 255)?;
+    if fields.value("ack").and_then(Value::text) == Some("none") {
+        fields.problem("stream", "can't be had with ack = \"none\", which awaits no stream; leave one of them out");
+    }
     if name.is_empty() || name.contains(['.', '*', '>', '/', '\\']) || name.contains(char::is_whitespace) {
         fields.problem("stream", "must be the name of a stream: no dots, wildcards, slashes and white space");
     }
@@ -348,6 +351,15 @@ mod tests {
         assert!(tls(&[("ca_dir", "c".into())]).unwrap_err().contains("tls.ca_dir must be the absolute path"));
         let ws = endpoint(Value::from("ws://h"), Value::record([("tls", Value::record([]))])).unwrap_err();
         assert!(ws.contains("tls can't be had with ws://"), "{ws}");
+    }
+
+    #[test]
+    fn nobody_names_a_stream_and_awaits_none() {
+        let both = Value::record([("ack", "none".into()), ("stream", "events".into())]);
+        let refused = endpoint(Value::from("h"), both).unwrap_err();
+        assert!(refused.contains("stream can't be had with ack = \"none\""), "{refused}");
+        let one = Value::record([("ack", "broker".into()), ("stream", "events".into())]);
+        assert!(endpoint(Value::from("h"), one).is_ok());
     }
 
     #[test]

@@ -9,8 +9,11 @@ use crate::log;
 use crate::message::Message;
 use crate::value::Value;
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// How many requests can wait for the delivery of what they have put on disk.
@@ -30,6 +33,8 @@ pub enum News {
 /// A message on its way to the disk.
 pub struct Keeping {
     number: u64,
+    /// What to wait for, where that is wanted and there is room to remember who waits.
+    pub receipt: Option<Arc<Receipt>>,
     answer: Answer<u64>,
 }
 
@@ -40,8 +45,24 @@ pub struct Backlog {
     /// The position of the last entry that has gone to the queue.
     loaded: AtomicU64,
     /// Who waits to hear of a message, by a number that goes to the disk with it. Those of another process mean nothing.
-    receipts: Mutex<HashMap<u64, Arc<Receipt>>>,
+    receipts: Receipts,
     numbers: AtomicU64,
+    /// What was asked for and has not come yet: whoever asks again gets that, and the disk reads it once.
+    loading: Mutex<Option<Answer<Vec<spool::Entry>>>>,
+}
+
+#[derive(Clone, Default)]
+struct Receipts(Arc<Mutex<HashMap<u64, Arc<Receipt>>>>);
+
+impl Receipts {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Receipt>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is kept of a message: the number of who waits for it, and the message.
+fn parts(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    bytes.split_first_chunk::<8>().map(|(number, message)| (u64::from_le_bytes(*number), message))
 }
 
 impl Backlog {
@@ -54,45 +75,54 @@ impl Backlog {
         clock: fn() -> u64,
         on_news: impl Fn(News) + Send + Sync + 'static,
     ) -> Result<Backlog, Error> {
+        let receipts = Receipts::default();
+        let known = receipts.clone();
         let heard = move |news: spool::News<'_>| match news {
             spool::News::Arrived => on_news(News::Arrived),
             spool::News::Expired(entries) => {
-                let messages =
-                    entries.iter().filter_map(|entry| Some((entry.position, Message::decode(entry.bytes.get(8..)?)?)));
-                on_news(News::Expired(messages.collect()));
+                let parts = entries.iter().filter_map(|entry| Some((entry.position, parts(&entry.bytes)?)));
+                let mut messages = Vec::new();
+                for (position, (number, message)) in parts {
+                    // Of what has not gone to the queue nobody else tells.
+                    if let Some(receipt) = known.lock().remove(&number) {
+                        receipt.end();
+                    }
+                    messages.extend(Message::decode(message).map(|message| (position, message)));
+                }
+                on_news(News::Expired(messages));
             }
         };
         Ok(Backlog {
             spool: Spool::start(options.clone(), clock, heard)?,
             clock,
             loaded: AtomicU64::new(0),
-            receipts: Mutex::default(),
+            receipts,
+            loading: Mutex::default(),
             // No process begins where another one has begun.
             numbers: AtomicU64::new(clock().wrapping_shl(20)),
         })
     }
 
-    fn receipts(&self) -> MutexGuard<'_, HashMap<u64, Arc<Receipt>>> {
-        self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands a message to the disk; [`Backlog::kept`] says whether it is there.
+    /// Hands a message to the disk; [`Backlog::kept`] says whether it is there. Where too many wait already nobody waits for
+    /// this one.
     ///
     /// # Errors
     /// `spool_full`, `spool_io`, `closed`.
     pub fn append(&self, message: &Message, receipt: Option<Arc<Receipt>>) -> Result<Keeping, Error> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        if let Some(receipt) = receipt {
-            let mut receipts = self.receipts();
-            if receipts.len() < MAX_RECEIPTS {
-                receipts.insert(number, receipt);
+        let receipt = receipt.filter(|receipt| {
+            let mut receipts = self.receipts.lock();
+            let has_room = receipts.len() < MAX_RECEIPTS;
+            if has_room {
+                receipts.insert(number, receipt.clone());
             }
-        }
+            has_room
+        });
         let bytes = [&number.to_le_bytes()[..], &message.encode()].concat();
         let answer = self.spool.append(bytes).inspect_err(|_| {
-            self.receipts().remove(&number);
+            self.receipts.lock().remove(&number);
         })?;
-        Ok(Keeping { number, answer })
+        Ok(Keeping { number, receipt, answer })
     }
 
     /// Waits until a message is on disk, as the spool's `sync` says; so long at most.
@@ -101,7 +131,7 @@ impl Backlog {
     /// `spool_io`, `closed`.
     pub fn kept(&self, keeping: Keeping, limit: Duration) -> Result<(), Error> {
         keeping.answer.wait(limit).map(drop).inspect_err(|_| {
-            self.receipts().remove(&keeping.number);
+            self.receipts.lock().remove(&keeping.number);
         })
     }
 
@@ -110,16 +140,17 @@ impl Backlog {
     /// # Errors
     /// `spool_io`, `closed`.
     pub async fn load(&self) -> Result<Vec<Entry>, Error> {
-        let found = self.spool.read(self.loaded.load(Ordering::Relaxed), BATCH, BATCH_BYTES).await?;
+        let found = std::future::poll_fn(|context| self.poll_loading(context)).await?;
         let (now, now_ms) = (Instant::now(), (self.clock)());
         let mut entries = Vec::with_capacity(found.len());
         for kept in found {
             self.loaded.store(kept.position, Ordering::Relaxed);
-            let decoded = kept
-                .bytes
-                .split_first_chunk::<8>()
-                .and_then(|(number, bytes)| Some((u64::from_le_bytes(*number), Message::decode(bytes)?)));
-            let Some((number, mut message)) = decoded else {
+            let kept_parts = parts(&kept.bytes);
+            let receipt = kept_parts.and_then(|(number, _)| self.receipts.lock().remove(&number));
+            let Some(mut message) = kept_parts.and_then(|(_, message)| Message::decode(message)) else {
+                if let Some(receipt) = receipt {
+                    receipt.end();
+                }
                 self.bury(kept.position, "it is no message of this version");
                 continue;
             };
@@ -132,11 +163,22 @@ impl Backlog {
                 message,
                 accepted: now.checked_sub(age).unwrap_or(now),
                 attempts: kept.attempts,
-                receipt: self.receipts().remove(&number),
+                receipt,
+                is_turn: false,
                 position: Some(kept.position),
             });
         }
         Ok(entries)
+    }
+
+    fn poll_loading(&self, context: &mut Context<'_>) -> Poll<Result<Vec<spool::Entry>, Error>> {
+        let mut loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || self.spool.read(self.loaded.load(Ordering::Relaxed), BATCH, BATCH_BYTES);
+        let polled = Pin::new(loading.get_or_insert_with(read)).poll(context);
+        if polled.is_ready() {
+            *loading = None;
+        }
+        polled
     }
 
     /// Takes delivered messages off the disk.

@@ -7,7 +7,7 @@ mod report;
 use super::backlog::{Backlog, News};
 use super::queue::{Entry, Queue};
 use crate::config::{Endpoint, Server};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, one_line};
 use crate::message::Purpose;
 use crate::transport::{Observer, Outcome, Session};
 use letters::Letters;
@@ -234,11 +234,15 @@ impl Connection {
                 // Who awaits a stream's word does not come here with it.
                 Outcome::Delivered | Outcome::Awaited(_) => None,
                 Outcome::Never(error) => Some(error),
-                Outcome::Unsent(error) => {
-                    troubles.push(error.to_string());
-                    queue.put_off(entry, now + LAST_PAUSE);
-                    continue;
-                }
+                // That is no attempt, but its time passes.
+                Outcome::Unsent(error) => match self.expired(&entry, now, &error) {
+                    None => {
+                        troubles.push(error.to_string());
+                        queue.put_off(entry, now + LAST_PAUSE);
+                        continue;
+                    }
+                    expired => expired,
+                },
                 Outcome::Again(error) => {
                     entry.attempts = entry.attempts.saturating_add(1);
                     match self.expired(&entry, now, &error) {
@@ -345,7 +349,7 @@ impl Connection {
         let mut state = lock(&self.state);
         state.connected = true;
         state.connects = state.connects.saturating_add(1);
-        name.clone_into(&mut state.server);
+        state.server = one_line(name);
         drop(state);
         self.tell(&format!("connected to {server}"));
     }
@@ -430,7 +434,8 @@ impl Connection {
             if !self.is_pending() {
                 return;
             }
-            empty.await;
+            // What is on disk is off it a little later than all is settled, and nothing rings then.
+            let _ = tokio::time::timeout(FLUSH_LOOK, empty).await;
         }
     }
 }

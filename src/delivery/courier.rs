@@ -318,7 +318,11 @@ impl Route {
             self.failures = self.failures.saturating_add(1);
             let server = self.servers.get(place)?.clone();
             let observer: Weak<Connection> = Arc::downgrade(connection);
-            match Link::open(connection.endpoint(), &server, &self.busy, observer).await {
+            let (of, busy, to) = (connection.clone(), self.busy.clone(), server.clone());
+            let open = async move { Link::open(of.endpoint(), &to, &busy, observer).await };
+            // On a task of its own, which ends alone when a name is to be looked up and the machine gives no thread for that.
+            let opened = tokio::spawn(open).await;
+            match opened.unwrap_or_else(|_| Err(format!("{server}: the machine gives no thread to connect with"))) {
                 Ok(link) => {
                     self.learn(&server, link.discovered());
                     connection.session().attach(&link);
@@ -337,8 +341,9 @@ impl Route {
     /// Takes a batch back whose connection broke, and looks for the message that broke it, if it was one.
     fn interrupted(&mut self, connection: &Connection, batch: Vec<Entry>, interrupted: Interrupted) {
         match interrupted.culprit {
-            // Found: without it the others can go on.
-            Some(said) if batch.len() == 1 => {
+            // Found: it went alone, and for a reason. Without it the others can go on. Before that it may have been something
+            // else that was sent at the same time, or a bound that the next connection knows of.
+            Some(said) if batch.len() == 1 && self.breaks >= SUSPICIOUS => {
                 let text = format!("the server ends the connection for a message: {said}");
                 let outcome = Outcome::Never(Error::new(Code::TooLarge, text));
                 connection.settle(batch.into_iter().map(|entry| (entry, outcome.clone())));

@@ -35,6 +35,8 @@ pub struct Entry {
     pub receipt: Option<Arc<Receipt>>,
     /// Its place on disk, if it is there.
     pub position: Option<u64>,
+    /// Whether it has its lane to itself.
+    pub(super) is_turn: bool,
     /// Between which flushes it was accepted; see [`Queue::so_far`].
     pub(super) epoch: Option<u64>,
 }
@@ -42,7 +44,7 @@ pub struct Entry {
 impl Entry {
     /// A message that is accepted now.
     pub fn new(message: Message, receipt: Option<Arc<Receipt>>) -> Entry {
-        Entry { message, accepted: Instant::now(), attempts: 0, receipt, position: None, epoch: None }
+        Entry { message, accepted: Instant::now(), attempts: 0, receipt, position: None, is_turn: false, epoch: None }
     }
 
     /// Whether it may wait for others to come: it is of an object, and nobody awaits it.
@@ -119,6 +121,8 @@ impl Queue {
             let text = format!("a message that takes {cost} bytes; max_pending_bytes is {}", bounds.bytes);
             return refused(entry, Code::TooLarge, text, Vec::new());
         }
+        // What is dropped may make another one ready.
+        let (was_empty, was_hurried) = (self.ready.is_empty(), self.hurried);
         let mut dropped = Vec::new();
         while self.pending >= bounds.messages || self.bytes.saturating_add(cost) > bounds.bytes {
             match if bounds.drop_oldest { self.take_oldest() } else { None } {
@@ -138,8 +142,8 @@ impl Queue {
         // A queue that is half full has nothing to linger for, nor has a crowd.
         let full = self.pending > bounds.messages / 2 || self.bytes > bounds.bytes / 2;
         let hurried = full || !entry.may_linger() || self.ready.len() >= CROWD;
-        let wake = self.ready.is_empty() || (hurried && !self.hurried);
         self.hurried |= hurried;
+        let wake = was_empty || (self.hurried && !was_hurried);
         let mut entry = entry;
         entry.epoch = Some(self.epochs.enter());
         self.ready.push_back(entry);
@@ -231,10 +235,12 @@ impl Queue {
             if batch.len() >= limit || (bytes > BATCH_BYTES && !batch.is_empty()) {
                 break;
             }
+            let Some(mut entry) = self.ready.pop_front() else { break };
             if lane != 0 {
                 self.lanes.entry(lane).or_default().busy = true;
+                entry.is_turn = true;
             }
-            batch.extend(self.ready.pop_front());
+            batch.push(entry);
         }
         if !batch.is_empty() {
             self.left = Some(now);
@@ -276,7 +282,8 @@ impl Queue {
     }
 
     /// Puts a message to the front, to be sent again; it still is its lane's turn.
-    fn give_back(&mut self, entry: Entry) {
+    fn give_back(&mut self, mut entry: Entry) {
+        entry.is_turn = false;
         if let Some(lane) = self.lanes.get_mut(&entry.message.lane) {
             lane.busy = false;
         }
@@ -299,9 +306,8 @@ impl Queue {
 
     /// Forgets a message that was taken.
     pub fn done(&mut self, entry: &Entry) {
-        // One that was too old while it waited has given its lane back already.
-        let lane = entry.message.lane;
-        if lane != 0 && self.lanes.get(&lane).is_some_and(|lane| lane.busy) {
+        // One that was too old while it waited has given its lane back, or it was another one's turn.
+        if entry.is_turn {
             self.release(entry);
         }
         self.forget(entry);

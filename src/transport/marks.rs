@@ -104,6 +104,7 @@ impl Link {
         };
         // Somebody who hears everything could send others.
         if let Some(mark) = mark.filter(|mark| *mark <= self.serial) {
+            self.signals.subscribed.store(true, Ordering::Relaxed);
             self.marked = self.marked.max(mark);
         }
         let Ok(serial) = last.parse::<u64>() else { return };
@@ -111,7 +112,11 @@ impl Link {
             return;
         }
         let reply = match echo.status {
-            Some(StatusCode::NO_RESPONDERS) => Reply::Again("no stream takes it, or none is ready to".to_owned()),
+            Some(StatusCode::NO_RESPONDERS) => {
+                let own =
+                    if self.client.server_info().jetstream { "" } else { "; this server has no JetStream itself" };
+                Reply::Again(format!("no stream takes it, or none is ready to{own}"))
+            }
             _ => streams::read_reply(&echo.payload),
         };
         let error = |why: String| Error::new(Code::NotStored, why);

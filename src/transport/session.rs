@@ -20,6 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
+/// So many unanswered questions are borne with on one connection, a few hundred bytes each.
+const MAX_UNANSWERED: u64 = 20_000;
+
 /// The connection of a link.
 #[derive(Clone)]
 pub(super) struct Live {
@@ -31,12 +34,34 @@ pub(super) struct Live {
     pub number: u64,
     /// The subject of the marks that the link sends; an echo of another one means nothing to it.
     pub mark_subject: String,
+    /// How many questions nobody has answered that async-nats may keep a place for.
+    unanswered: Arc<AtomicU64>,
 }
 
 impl Live {
     /// Tells this connection from those before and after it.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Counts one more question that was given up. async-nats keeps a place for its answer as long as the connection lasts,
+    /// which ends when they are too many.
+    fn give_up(&self) {
+        if self.unanswered.fetch_add(1, Ordering::Relaxed) >= MAX_UNANSWERED {
+            self.signals.ended.store(true, Ordering::Relaxed);
+            self.signals.changed.notify_one();
+        }
+    }
+}
+
+/// A question that async-nats asks for us, until it is answered.
+struct Open<'l>(Option<&'l Live>);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if let Some(live) = self.0 {
+            live.give_up();
+        }
     }
 }
 
@@ -100,7 +125,8 @@ impl Session {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let (client, signals) = (link.client.clone(), link.signals.clone());
         let mark_subject = link.mark_subject.clone();
-        self.live.send_replace(Some(Live { client, signals, no_echo: link.no_echo, number, mark_subject }));
+        let (no_echo, unanswered) = (link.no_echo, Arc::default());
+        self.live.send_replace(Some(Live { client, signals, no_echo, number, mark_subject, unanswered }));
     }
 
     /// Lets go of it: it is lost.
@@ -147,9 +173,15 @@ impl Session {
     ) -> Result<T, Error> {
         let live = self.live(deadline).await?;
         let since = Instant::now();
+        let mut open = Open(Some(&live));
+        let answered = async {
+            let done = work(live.clone()).await;
+            open.0 = None;
+            done
+        };
         tokio::select! {
             biased;
-            done = work(live.clone()) => match done {
+            done = answered => match done {
                 // What async-nats says of a connection that has ended, before that is known here. Whoever would go on over the
                 // next one must not come back to this one.
                 Err(error) if error.code() == Code::JetStream && error.to_string().contains("channel closed") => {

@@ -21,7 +21,10 @@ pub struct Signals {
     pub changed: Notify,
     pub inbox: OnceLock<String>,
     pub ended: AtomicBool,
+    /// Whether nothing comes to the link's own inbox, so that the server's confirmation can't be heard.
     pub unconfirmable: AtomicBool,
+    /// Whether something has come there: the server has its subscription.
+    pub subscribed: AtomicBool,
     /// Whether the connection has come up: it has had its login then.
     pub up: AtomicBool,
     pub culprit: Mutex<Option<String>>,
@@ -135,7 +138,9 @@ fn unquote(text: &str) -> String {
 pub fn said(text: &str, signals: &Signals, observer: &dyn Observer) {
     let lower = text.to_ascii_lowercase();
     let inbox = signals.inbox.get().is_some_and(|inbox| text.contains(inbox.as_str()));
-    if (inbox && lower.contains("permissions violation")) || lower.contains("maximum subscriptions") {
+    // Whose subscription is one too many is not said. The link's own is the first one.
+    let first = lower.contains("maximum subscriptions") && !signals.subscribed.load(Ordering::Relaxed);
+    if first || (inbox && lower.contains("permissions violation")) {
         signals.unconfirmable.store(true, Ordering::Relaxed);
         observer.trouble(&format!("{text}: without its inbox events are not confirmed, and can be lost"));
         return;
@@ -166,6 +171,27 @@ pub fn said(text: &str, signals: &Signals, observer: &dyn Observer) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn trouble(&self, _: &str) {}
+
+        fn warn(&self, _: &str, _: Vec<String>) {}
+
+        fn login_expires(&self, _: Option<u64>) {}
+    }
+
+    #[test]
+    fn a_subscription_too_many_is_not_the_inbox_that_has_been_heard() {
+        let signals = Signals::default();
+        signals.subscribed.store(true, Ordering::Relaxed);
+        said("maximum subscriptions exceeded", &signals, &Nobody);
+        assert!(!signals.unconfirmable.load(Ordering::Relaxed));
+        let signals = Signals::default();
+        said("maximum subscriptions exceeded", &signals, &Nobody);
+        assert!(signals.unconfirmable.load(Ordering::Relaxed));
+    }
 
     #[test]
     fn a_denied_subject_is_read_as_the_server_quotes_it() {

@@ -61,8 +61,8 @@ impl Connection {
             let receipt = (self.endpoint.wait_ms != 0).then(|| Arc::new(Receipt::default()));
             match self.backlog.get() {
                 // The disk tells the courier of it.
-                Some(backlog) => match self.check_open().and_then(|()| backlog.append(&message, receipt.clone())) {
-                    Ok(kept) => keeping.push((backlog, kept, receipt)),
+                Some(backlog) => match self.check_open().and_then(|()| backlog.append(&message, receipt)) {
+                    Ok(kept) => keeping.push((backlog, kept)),
                     Err(error) => refuse(error),
                 },
                 None => match self.push(Entry::new(message, receipt.clone()), deadline) {
@@ -82,7 +82,8 @@ impl Connection {
         if wake {
             self.ready.notify_one();
         }
-        for (backlog, kept, receipt) in keeping {
+        for (backlog, mut kept) in keeping {
+            let receipt = kept.receipt.take();
             match backlog.kept(kept, deadline.saturating_duration_since(Instant::now())) {
                 Ok(()) => {
                     accepted += 1;
@@ -150,7 +151,11 @@ impl Connection {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if error.code() != Code::QueueFull || left.is_zero() {
                         drop(queue);
-                        self.give_up(&dropped);
+                        if !dropped.is_empty() {
+                            // Which may have made another one ready.
+                            self.ready.notify_one();
+                            self.give_up(&dropped);
+                        }
                         return Err(error);
                     }
                     entry = refused;

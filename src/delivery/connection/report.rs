@@ -48,6 +48,8 @@ impl Connection {
     pub fn status(&self) -> Value {
         let spool = self.backlog.get().map_or_else(|| Value::record([]), Backlog::status);
         let [letters, letters_lost] = self.letters.status();
+        // Those on disk may be in memory as well.
+        let on_disk = self.backlog.get().map_or(0, Backlog::waiting);
         let queue = lock(&self.queue);
         let (pending, pending_bytes) = queue.pending();
         let count = |counter: &AtomicU64| Value::from(counter.load(Ordering::Relaxed));
@@ -59,7 +61,7 @@ impl Connection {
             ("connected", Value::Boolean(state.connected)),
             ("connects", state.connects.into()),
             ("server", state.server.as_str().into()),
-            ("pending", size(pending)),
+            ("pending", u64::try_from(pending).unwrap_or(u64::MAX).max(on_disk).into()),
             ("pending_bytes", size(pending_bytes)),
             ("accepted", count(&self.accepted)),
             ("delivered", count(&self.delivered)),
@@ -84,6 +86,9 @@ impl Observer for Connection {
     }
 
     fn warn(&self, stream: &str, what: Vec<String>) {
+        // A stream's name and subjects are somebody else's words.
+        let short = |text: String| one_line(text.chars().take(MAX_TROUBLE).collect::<String>());
+        let what: Vec<String> = what.into_iter().map(short).collect();
         for warning in &what {
             self.tell(warning);
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::message::Message;
 use crate::value::Value;
+use futures_util::FutureExt;
 
 fn connection(options: &[(&str, Value)]) -> Connection {
     let options = Value::Table(options.iter().map(|(key, value)| ((*key).into(), value.clone())).collect());
@@ -109,6 +110,82 @@ fn messages_that_are_published_together_go_to_disk_together() {
     assert_eq!(connection.accepted.load(Ordering::Relaxed), 50);
     connection.end(Duration::from_secs(10));
     std::fs::remove_dir_all(&directory).unwrap();
+}
+
+/// A connection with a spool in a directory of its own, and what removes that.
+fn spooled(name: &str, keys: &[(&str, Value)], options: &[(&str, Value)]) -> (Arc<Connection>, impl FnOnce()) {
+    let directory = std::env::temp_dir().join(format!("rgw_nats-{name}-{}", std::process::id()));
+    let mut spool: Vec<(Value, Value)> = vec![("directory".into(), directory.to_str().unwrap().into())];
+    spool.extend(keys.iter().map(|(key, value)| ((*key).into(), value.clone())));
+    let mut all: Vec<(Value, Value)> = vec![("spool".into(), Value::Table(spool))];
+    all.extend(options.iter().map(|(key, value)| ((*key).into(), value.clone())));
+    let endpoint = Endpoint::from_arguments(&Value::from("nats://h:1"), &Value::Table(all)).unwrap();
+    let clock = || u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis()).unwrap_or_default();
+    let connection = Connection::open(endpoint, clock).unwrap();
+    let of = connection.clone();
+    (connection, move || {
+        of.end(Duration::from_secs(10));
+        std::fs::remove_dir_all(&directory).unwrap();
+    })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_flush_ends_when_all_that_is_on_disk_is_delivered() {
+    let (connection, end) = spooled("flush", &[], &[]);
+    connection.publish(message()).unwrap();
+    runtime().block_on(async {
+        let batch = connection.take(10).await;
+        connection.settle(batch.into_iter().map(|entry| (entry, Outcome::Delivered)));
+        tokio::time::timeout(LONG, connection.flushed()).await.unwrap();
+    });
+    end();
+}
+
+#[test]
+fn what_is_read_from_disk_is_not_lost_with_who_has_asked_for_it() {
+    let (connection, end) = spooled("asked", &[], &[]);
+    for _ in 0..3 {
+        connection.publish(message()).unwrap();
+    }
+    // Asks as the courier does that always has something more urgent to do: for a moment, again and again.
+    let (mut found, begin) = (0, Instant::now());
+    runtime().block_on(async {
+        while found < 3 && begin.elapsed() < Duration::from_secs(20) {
+            found += connection.take(10).now_or_never().map_or(0, |batch| batch.len());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    assert_eq!(found, 3);
+    end();
+}
+
+#[test]
+fn a_request_waits_no_longer_when_its_message_has_expired_on_disk() {
+    let (connection, end) =
+        spooled("expired", &[("max_age_ms", Value::Integer(100))], &[("wait_ms", Value::Integer(10_000))]);
+    // Nobody loads it.
+    let receipt = connection.publish(message()).unwrap().unwrap();
+    let begin = Instant::now();
+    receipt.wait(LONG);
+    assert!(begin.elapsed() < LONG);
+    end();
+}
+
+#[test]
+fn time_passes_too_for_what_nobody_takes_or_refuses() {
+    let aged = connection(&[("time_to_live", Value::Integer(1))]);
+    aged.publish(message()).unwrap();
+    let unsent = || Outcome::Unsent(Error::new(Code::NotStored, "JetStream says nothing"));
+    let mut batch = lock(&aged.queue).take(1, Instant::now());
+    batch[0].accepted = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+    aged.settle(batch.into_iter().map(|entry| (entry, unsent())));
+    assert_eq!((aged.is_pending(), aged.refused.load(Ordering::Relaxed)), (false, 1));
 }
 
 #[test]

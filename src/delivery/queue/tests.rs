@@ -253,3 +253,35 @@ fn what_has_half_of_the_room_does_not_linger() {
         assert!(hurried.is_some_and(|place| place > 0), "{hurried:?}");
     }
 }
+
+#[test]
+fn a_lane_is_not_given_away_by_one_whose_turn_it_never_was() {
+    let mut queue = Queue::default();
+    for (size, lane) in [(1, 7), (9, 0), (2, 7), (3, 7)] {
+        push(&mut queue, size, lane);
+    }
+    let now = Instant::now();
+    let first = queue.take(1, now);
+    // The second one of the lane stands behind the end of the batch; it is too old, as the one before it.
+    for old in queue.take_older(|entry| [9, 2].contains(&entry.message.payload.len())) {
+        queue.done(&old);
+    }
+    assert!(queue.take(BATCH, now).is_empty(), "1 is in flight");
+    queue.done(&first[0]);
+    assert_eq!(sizes(&queue.take(BATCH, now)), [3]);
+}
+
+#[test]
+fn someone_is_woken_for_what_becomes_ready_when_another_one_makes_room() {
+    let mut queue = Queue::default();
+    let bounds = Bounds { drop_oldest: true, ..bounds(2) };
+    for size in 1..=2 {
+        queue.push(entry(size, 7), bounds).unwrap();
+    }
+    let now = Instant::now();
+    let first = queue.take(BATCH, now).remove(0);
+    queue.put_off(first, now + Duration::from_secs(3600));
+    let pushed = queue.push(entry(3, 8), bounds).unwrap();
+    assert_eq!((sizes(&pushed.dropped), pushed.wake), (vec![1], true));
+    assert_eq!(sizes(&queue.take(BATCH, now)), [2, 3]);
+}

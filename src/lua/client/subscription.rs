@@ -75,6 +75,9 @@ impl Held {
     }
 }
 
+/// How long subject and queue group may be together, in bytes.
+const MAX_LINE: usize = 3900;
+
 /// `connection:subscribe(subject, options)`.
 pub struct Subscribe;
 
@@ -88,6 +91,10 @@ impl Function for Subscribe {
         let queue_group = fields.text("queue", 255).map(str::to_owned);
         if queue_group.as_ref().is_some_and(|group| group.is_empty() || group.contains([' ', '\t'])) {
             fields.problem("queue", "must be a word without white space");
+        }
+        // The server ends a connection for a line of more than 4,096 bytes, each time that it is subscribed to anew.
+        if queue_group.as_ref().is_some_and(|group| group.len().saturating_add(subject.len()) > MAX_LINE) {
+            fields.problem("queue", format!("and the subject must have {MAX_LINE} bytes together at most"));
         }
         let capacity = fields.integer("capacity", 1..=10_000_000, 65_536);
         let capacity_bytes = fields.integer("capacity_bytes", 1024..=1 << 36, 64 << 20);
