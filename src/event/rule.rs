@@ -105,6 +105,14 @@ impl Configuration {
                 if rules.is_empty() {
                     fields.problem("notification", "is empty: nothing would be notified of");
                 }
+                for key in RULE {
+                    if fields.value(key).is_some() {
+                        fields.problem(
+                            key,
+                            "stands outside of the [[notification]] tables; it belongs into each of them",
+                        );
+                    }
+                }
             }
             Some(Value::Table(_)) => fields.problem("notification", format!("has more than {MAX_RULES} entries")),
             Some(other) => fields.wrong_type("notification", "a list of tables, [[notification]]", other),
@@ -138,6 +146,10 @@ impl Configuration {
         self.events
     }
 }
+
+/// The keys of a rule: of a table `[[notification]]`, or of the whole where there is none.
+const RULE: [&str; 10] =
+    ["subject", "id", "opaque_data", "events", "versioned", "tenant", "bucket", "format", "key_encoding", "filter"];
 
 impl Rule {
     fn read(fields: &mut Fields<'_>) -> Rule {
