@@ -461,6 +461,13 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_a_rule_belongs_into_its_table_where_there_are_tables() {
+        let (_, problems) = read("subject = 'a'\n[[notification]]\nid = 'b'");
+        let wanted = "subject stands outside of the [[notification]] tables; it belongs into each of them";
+        assert!(problems.len() == 1 && problems[0].contains(wanted), "{problems:?}");
+    }
+
+    #[test]
     fn a_url_is_enough() {
         let (configuration, problems) = read("");
         assert_eq!(problems, Vec::<String>::new());
