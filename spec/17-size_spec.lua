@@ -115,8 +115,9 @@ describe("an event that is larger than the server takes", function()
     local connection = assert(nats.connect(shrinking:url(), { name = options.name }))
     attempt.succeeds(connection)
     shrinking:reload("max_payload: " .. MAX_PAYLOAD)
-    helpers.wait_until(function() return shrinking:log():find("Reloaded server configuration", 1, true) end, "a reload")
-    -- The connection is told of a bound when it begins. The server ends it for this, with the event beside it unconfirmed.
+    local reloaded = "Reloaded server configuration"
+    helpers.wait_until(function() return shrinking:log():find(reloaded, 1, true) end, reloaded)
+    -- A connection is told of the bound when it begins. The server ends it for this, with an event on its way.
     local question = assert(connection:request_async("nobody", ("x"):rep(3000), { timeout_ms = 5000 }))
     assert.is_true(nats.notify(request(10, 10), options))
     assert.same({ metadata = 1, tags = 1 }, parts(heard:next()))
