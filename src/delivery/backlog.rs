@@ -171,6 +171,11 @@ impl Backlog {
         Ok(entries)
     }
 
+    /// Forgets what was asked for: by the time that it is wanted it may be out of date.
+    pub fn forget_loading(&self) {
+        *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn poll_loading(&self, context: &mut Context<'_>) -> Poll<Result<Vec<spool::Entry>, Error>> {
         let mut loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let read = || self.spool.read(self.loaded.load(Ordering::Relaxed), BATCH, BATCH_BYTES);

@@ -357,13 +357,17 @@ impl Connection {
     /// Notes that the connection is down.
     pub(super) fn disconnected(&self) {
         self.session.detach();
+        if let Some(backlog) = self.backlog.get() {
+            backlog.forget_loading();
+        }
         lock(&self.state).connected = false;
         self.tell("the connection has ended");
     }
 
-    /// Refuses all further messages.
+    /// Refuses all further messages; those that wait do not linger.
     pub fn close(&self) {
         lock(&self.queue).close();
+        self.hurry();
     }
 
     /// How many messages wait or are in flight. Those on disk may be in memory as well.
@@ -410,8 +414,8 @@ impl Connection {
         if self.is_durable() {
             return self.drained().await;
         }
-        self.hurry();
         let before = lock(&self.queue).so_far();
+        self.hurry();
         loop {
             let settled = self.settled.notified();
             tokio::pin!(settled);

@@ -90,7 +90,7 @@ async fn carry(
                 match send(link, route, entries, false).await {
                     Ok(batch) => unconfirmed = Some(batch),
                     Err((entries, interrupted)) => {
-                        route.interrupted(connection, entries, interrupted);
+                        route.interrupted(connection, entries, &mut awaited, interrupted);
                         break End::Lost;
                     }
                 }
@@ -110,7 +110,7 @@ async fn carry(
     if let Some(batch) = unconfirmed {
         connection.put_back(batch.entries);
     }
-    connection.put_back(awaited.entries.into_values().map(|first| first.0).collect());
+    connection.put_back(awaited.take());
     end
 }
 
@@ -160,7 +160,7 @@ async fn go_on(
             Ok(batch) => next = Some(batch),
             Err((more, interrupted)) => {
                 entries.extend(more);
-                route.interrupted(connection, entries, interrupted);
+                route.interrupted(connection, entries, awaited, interrupted);
                 return Err(End::Lost);
             }
         }
@@ -177,7 +177,7 @@ async fn go_on(
             // It may be for any of them.
             entries.extend(next.into_iter().flat_map(|batch| batch.entries));
             entries.extend(more);
-            route.interrupted(connection, entries, interrupted);
+            route.interrupted(connection, entries, awaited, interrupted);
             return Err(End::Lost);
         }
     }
@@ -187,7 +187,7 @@ async fn go_on(
     match send(link, route, more, false).await {
         Ok(batch) => Ok(Some(batch)),
         Err((more, interrupted)) => {
-            route.interrupted(connection, more, interrupted);
+            route.interrupted(connection, more, awaited, interrupted);
             Err(End::Lost)
         }
     }
@@ -203,6 +203,11 @@ struct Awaited {
 }
 
 impl Awaited {
+    /// All that is awaited, in its order; nothing is any more.
+    fn take(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.entries).into_values().map(|first| first.0).collect()
+    }
+
     /// Whether streams have taken nothing for so long that another server is thought of.
     fn is_stuck(&self) -> bool {
         self.stuck.is_some_and(|since| since.elapsed() >= STUCK)
@@ -339,7 +344,13 @@ impl Route {
     }
 
     /// Takes a batch back whose connection broke, and looks for the message that broke it, if it was one.
-    fn interrupted(&mut self, connection: &Connection, batch: Vec<Entry>, interrupted: Interrupted) {
+    fn interrupted(
+        &mut self,
+        connection: &Connection,
+        batch: Vec<Entry>,
+        awaited: &mut Awaited,
+        interrupted: Interrupted,
+    ) {
         match interrupted.culprit {
             // Found: it went alone, and for a reason. Without it the others can go on. Before that it may have been something
             // else that was sent at the same time, or a bound that the next connection knows of.
@@ -354,6 +365,8 @@ impl Route {
                     self.breaks = self.breaks.max(SUSPICIOUS);
                     // Smaller than a whole one, even where two were on their way.
                     self.batch = (batch.len() / 2).clamp(1, BATCH / 2);
+                    // The suspects go first: what goes well meanwhile would clear them, again and again.
+                    connection.put_back(awaited.take());
                 }
                 connection.put_back(batch);
             }

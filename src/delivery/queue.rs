@@ -245,7 +245,8 @@ impl Queue {
         if !batch.is_empty() {
             self.left = Some(now);
         }
-        self.hurried &= !self.ready.is_empty();
+        // What is left has waited already.
+        self.hurried = !self.ready.is_empty();
         batch
     }
 

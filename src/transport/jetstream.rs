@@ -54,7 +54,13 @@ impl Link {
 
     /// Asks JetStream which streams there are for the messages of a batch, as far as that is not known, and warns of what is
     /// wrong with them.
-    pub(super) async fn ask(&self, batch: &[&Message], streams: &mut Streams) {
+    pub(super) async fn ask(&mut self, batch: &[&Message], streams: &mut Streams) {
+        if self.ack != Ack::None
+            && self.signals.is_in_doubt()
+            && let Some(mark) = self.mark().await
+        {
+            self.await_mark(mark).await;
+        }
         // Without an inbox there is no answer.
         if self.ack == Ack::None || self.signals.unconfirmable.load(Ordering::Relaxed) {
             return;

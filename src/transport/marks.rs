@@ -20,6 +20,9 @@ pub(super) const OVERHEARD: Duration = Duration::from_millis(250);
 /// What every server answers (2.10 and newer), should somebody else hear our marks, as who subscribes to `>` does.
 pub(super) const ASK_WHO: &str = "$SYS.REQ.USER.INFO";
 
+/// How long a mark is waited for where the server may not have the subscription that it comes back by.
+const DOUBT: Duration = Duration::from_secs(2);
+
 impl Link {
     /// Sends a mark and returns its number; none if the connection is gone.
     pub(super) async fn mark(&mut self) -> Option<u64> {
@@ -38,6 +41,7 @@ impl Link {
     /// Waits until a mark has come back, or any that was sent after it; false if the connection was lost before.
     pub(super) async fn await_mark(&mut self, mark: u64) -> bool {
         let mut told = Instant::now();
+        let begun = told;
         loop {
             let patience = if self.no_echo { self.ack_timeout.min(OVERHEARD) } else { self.ack_timeout };
             let deadline = Instant::now() + patience;
@@ -55,6 +59,13 @@ impl Link {
                         () = self.lost() => false,
                     };
                     return flushed && !self.is_lost();
+                }
+                if self.signals.is_in_doubt() && begun.elapsed() >= DOUBT {
+                    self.signals.unconfirmable.store(true, Ordering::Relaxed);
+                    if let Some(observer) = self.observer.upgrade() {
+                        observer.trouble("without its inbox events are not confirmed, and can be lost");
+                    }
+                    continue;
                 }
                 if Instant::now() >= deadline {
                     break;

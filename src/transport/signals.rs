@@ -25,6 +25,8 @@ pub struct Signals {
     pub unconfirmable: AtomicBool,
     /// Whether something has come there: the server has its subscription.
     pub subscribed: AtomicBool,
+    /// Whether some subscription was one too many, and perhaps this one.
+    pub doubtful: AtomicBool,
     /// Whether the connection has come up: it has had its login then.
     pub up: AtomicBool,
     pub culprit: Mutex<Option<String>>,
@@ -70,6 +72,11 @@ impl Signals {
     /// Waits for the next denial after this call.
     pub fn next_denial(&self) -> impl Future<Output = ()> {
         self.denial.notified()
+    }
+
+    /// Whether it is not known if the server has the subscription to the link's own inbox, and there is reason to ask.
+    pub fn is_in_doubt(&self) -> bool {
+        self.doubtful.load(Ordering::Relaxed) && !self.subscribed.load(Ordering::Relaxed)
     }
 
     async fn denial(&self, subscription: bool, subject: &str, since: Instant) {
@@ -138,9 +145,11 @@ fn unquote(text: &str) -> String {
 pub fn said(text: &str, signals: &Signals, observer: &dyn Observer) {
     let lower = text.to_ascii_lowercase();
     let inbox = signals.inbox.get().is_some_and(|inbox| text.contains(inbox.as_str()));
-    // Whose subscription is one too many is not said. The link's own is the first one.
-    let first = lower.contains("maximum subscriptions") && !signals.subscribed.load(Ordering::Relaxed);
-    if first || (inbox && lower.contains("permissions violation")) {
+    // Whose subscription is one too many is not said; the next mark shows whether it was the link's own.
+    if lower.contains("maximum subscriptions") {
+        signals.doubtful.store(true, Ordering::Relaxed);
+    }
+    if inbox && lower.contains("permissions violation") {
         signals.unconfirmable.store(true, Ordering::Relaxed);
         observer.trouble(&format!("{text}: without its inbox events are not confirmed, and can be lost"));
         return;
@@ -183,14 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_too_many_is_not_the_inbox_that_has_been_heard() {
+    fn a_subscription_too_many_is_a_doubt_until_something_is_heard() {
         let signals = Signals::default();
+        said("maximum subscriptions exceeded", &signals, &Nobody);
+        assert!(signals.is_in_doubt() && !signals.unconfirmable.load(Ordering::Relaxed));
         signals.subscribed.store(true, Ordering::Relaxed);
-        said("maximum subscriptions exceeded", &signals, &Nobody);
-        assert!(!signals.unconfirmable.load(Ordering::Relaxed));
-        let signals = Signals::default();
-        said("maximum subscriptions exceeded", &signals, &Nobody);
-        assert!(signals.unconfirmable.load(Ordering::Relaxed));
+        assert!(!signals.is_in_doubt());
     }
 
     #[test]

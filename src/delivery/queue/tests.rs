@@ -285,3 +285,13 @@ fn someone_is_woken_for_what_becomes_ready_when_another_one_makes_room() {
     assert_eq!((sizes(&pushed.dropped), pushed.wake), (vec![1], true));
     assert_eq!(sizes(&queue.take(BATCH, now)), [2, 3]);
 }
+
+#[test]
+fn what_a_batch_leaves_behind_does_not_linger_again() {
+    let mut queue = Queue::default();
+    (1..=3).for_each(|lane| push(&mut queue, 1, lane));
+    let (now, limit) = (Instant::now(), Duration::from_secs(10));
+    assert_eq!(queue.take(1, now).len(), 1);
+    assert_eq!(queue.lingers(limit, now), None);
+    assert_eq!(queue.take(BATCH, now).len(), 2);
+}
