@@ -468,6 +468,19 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_of_a_rule_are_those_that_it_reads() {
+        let table = Value::record([("quite another", Value::Nil)]);
+        let mut fields = Fields::new("", &table);
+        Rule::read(&mut fields);
+        let problem = fields.finish().remove(0).text;
+        let mut read: Vec<&str> = problem.split_once("known are ").unwrap().1.split(", ").collect();
+        let mut listed = RULE.to_vec();
+        read.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(read, listed);
+    }
+
+    #[test]
     fn a_url_is_enough() {
         let (configuration, problems) = read("");
         assert_eq!(problems, Vec::<String>::new());

@@ -19,6 +19,11 @@ const MAX_KEPT: usize = 50;
 /// How much of a server's error is kept, in characters.
 const MAX_TROUBLE: usize = 300;
 
+/// As much of somebody else's words as is kept, in one line.
+fn short(text: &str) -> String {
+    one_line(text.chars().take(MAX_TROUBLE).collect::<String>())
+}
+
 impl Connection {
     /// Logs a line, unless one was logged just now or the same one lately.
     pub(super) fn tell(&self, what: &str) {
@@ -40,7 +45,7 @@ impl Connection {
 
     /// Makes a line the last error, without a word in the log.
     pub(super) fn note(&self, what: &str) {
-        lock(&self.state).trouble = one_line(what.chars().take(MAX_TROUBLE).collect::<String>());
+        lock(&self.state).trouble = short(what);
     }
 
     /// All that is known of this connection, without a secret, as `status()` shows it: the numbers and the last error of one
@@ -87,8 +92,7 @@ impl Observer for Connection {
 
     fn warn(&self, stream: &str, what: Vec<String>) {
         // A stream's name and subjects are somebody else's words.
-        let short = |text: String| one_line(text.chars().take(MAX_TROUBLE).collect::<String>());
-        let what: Vec<String> = what.into_iter().map(short).collect();
+        let what: Vec<String> = what.iter().map(|text| short(text)).collect();
         for warning in &what {
             self.tell(warning);
         }
@@ -102,6 +106,6 @@ impl Observer for Connection {
 
     fn trouble(&self, what: &str) {
         self.note(what);
-        self.tell(&what.chars().take(MAX_TROUBLE).collect::<String>());
+        self.tell(&short(what));
     }
 }

@@ -22,6 +22,19 @@ fn sizes(batch: &[Entry]) -> Vec<usize> {
     batch.iter().map(|entry| entry.message.payload.len()).collect()
 }
 
+/// Takes and delivers batch after batch until there are no more; gives the sizes in their order.
+fn one_by_one(queue: &mut Queue, now: Instant) -> Vec<usize> {
+    let mut order = Vec::new();
+    loop {
+        let batch = queue.take(BATCH, now);
+        if batch.is_empty() {
+            return order;
+        }
+        order.extend(sizes(&batch));
+        batch.iter().for_each(|entry| queue.done(entry));
+    }
+}
+
 fn code(result: Result<Pushed, Refused>) -> Option<Code> {
     result.err().map(|refused| refused.1.code())
 }
@@ -63,11 +76,7 @@ fn a_lane_stays_in_order_when_its_first_message_is_too_old() {
     for old in queue.take_older(|entry| entry.message.payload.len() == 1) {
         queue.done(&old);
     }
-    let mut order = Vec::new();
-    while let Some(entry) = queue.take(BATCH, Instant::now()).pop() {
-        order.push(entry.message.payload.len());
-        queue.done(&entry);
-    }
+    let order = one_by_one(&mut queue, Instant::now());
     assert_eq!(order, [2, 3, 4]);
     assert!(queue.lanes.is_empty() && queue.pending() == (0, 0));
 }
@@ -147,11 +156,7 @@ fn a_lane_whose_turn_is_dropped_goes_on_with_the_next() {
     assert!(queue.take(BATCH, Instant::now()).is_empty());
     queue.put_back(first);
     assert_eq!(sizes(&queue.push(entry(4, 7), bounds).unwrap().dropped), [1]);
-    let mut order = Vec::new();
-    while let Some(one) = queue.take(BATCH, Instant::now()).pop() {
-        order.push(one.message.payload.len());
-        queue.done(&one);
-    }
+    let order = one_by_one(&mut queue, Instant::now());
     assert_eq!((order, queue.lanes.len()), (vec![2, 3, 4], 0));
 }
 
@@ -173,15 +178,7 @@ fn a_lane_goes_one_by_one_and_others_go_on() {
     assert_eq!(queue.due(), Some(due));
     push(&mut queue, 6, 7);
     assert!(queue.take(BATCH, now).is_empty());
-    let mut order = Vec::new();
-    loop {
-        let batch = queue.take(BATCH, due);
-        if batch.is_empty() {
-            break;
-        }
-        order.extend(sizes(&batch));
-        batch.iter().for_each(|entry| queue.done(entry));
-    }
+    let order = one_by_one(&mut queue, due);
     assert_eq!(order, [1, 2, 4, 6]);
     assert_eq!((queue.pending(), queue.lanes.len()), ((0, 0), 0));
 }
