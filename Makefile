@@ -25,9 +25,9 @@ setup: ## installs what everything needs, the root file systems of all three rel
 	e2e/setup.sh 16.2 18.2 20.2 > /dev/null
 
 .PHONY: build
-build: ## the module, in build/lua5.3 and build/lua5.4
+build: ## the module, build/rgw_nats.so
 	e2e/setup.sh > /dev/null
-	for lua in 5.3 5.4; do scripts/build-module.sh $$lua build/lua$$lua/rgw_nats.so; done
+	scripts/build-module.sh build/rgw_nats.so
 
 .PHONY: rock
 rock: ## dist/: source rock, binary rocks, manifests
@@ -43,7 +43,7 @@ demo: rock ## the main job on a real gateway (CEPH=16.2, 18.2 or 20.2)
 lint: ## formats, lints, layers, rockspecs, the tests of the guarantees
 	venv=$$(e2e/setup.sh)
 	cargo fmt --all --check
-	for lua in lua53 lua54; do cargo clippy --quiet --locked --all-targets --features $$lua -- -D warnings; done
+	cargo clippy --quiet --locked --all-targets -- -D warnings
 	for lua in lua53 lua54; do cargo clippy --quiet --locked --all-targets -p host --features $$lua -- -D warnings; done
 	luacheck --quiet $$(git ls-files '*.lua' '*.rockspec')
 	$$venv/bin/ruff check --quiet .
@@ -56,13 +56,12 @@ lint: ## formats, lints, layers, rockspecs, the tests of the guarantees
 .PHONY: unit
 unit: ## Rust's unit tests
 	e2e/setup.sh > /dev/null
-	cargo test --quiet --locked --lib --features lua53
-	cargo test --quiet --locked --lib --features lua54
+	cargo test --quiet --locked --lib
 
 .PHONY: host
-host: build ## the built library, loaded as radosgw loads it
+host: build ## the built library, loaded as radosgw loads it, by Lua 5.3 and 5.4
 	for lua in 5.3 5.4; do
-	  RGW_NATS_MODULE_DIR=$$PWD/build/lua$$lua CARGO_PROFILE_RELEASE_LTO=off cargo test --quiet --locked --release -p host --features lua$${lua/./}
+	  RGW_NATS_MODULE_DIR=$$PWD/build CARGO_PROFILE_RELEASE_LTO=off cargo test --quiet --locked --release -p host --features lua$${lua/./}
 	done
 
 .PHONY: spec

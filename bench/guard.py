@@ -43,7 +43,7 @@ def measured(module):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--module", type=Path, default=PROJECT / "build/lua5.3/rgw_nats.so")
+    parser.add_argument("--module", type=Path, default=PROJECT / "build/rgw_nats.so")
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     found = measured(options.module)

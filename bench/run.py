@@ -33,7 +33,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--module", type=Path, default=report.PROJECT / "build/lua5.3/rgw_nats.so")
+    parser.add_argument("--module", type=Path, default=report.PROJECT / "build/rgw_nats.so")
     parser.add_argument("--release", default="18.2")
     options = parser.parse_args()
     unknown = [name for name in options.groups if name not in GROUPS]

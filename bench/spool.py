@@ -47,7 +47,7 @@ def _run(directory, entries):
         "RGW_NATS_SPOOL_ENTRIES": str(entries),
         "CARGO_PROFILE_RELEASE_LTO": "off",
     }
-    command = ["cargo", "test", "--quiet", "--release", "--locked", "--lib", "--features", "lua53", TEST]
+    command = ["cargo", "test", "--quiet", "--release", "--locked", "--lib", TEST]
     command += ["--", "--ignored", "--nocapture"]
     done = subprocess.run(
         command, cwd=PROJECT, env=os.environ | variables, capture_output=True, text=True, check=False, timeout=1800

@@ -12,6 +12,7 @@ cache=${RGW_NATS_CACHE:-/var/cache/rgw_nats}
 packages=(
   gcc g++ make pkg-config git ca-certificates      # to build
   liblua5.3-dev liblua5.4-dev lua5.3 lua5.4        # the two Luas
+  lua5.1 lua5.2 luajit binutils                    # and those that must hear that they are not supported
   luarocks zip unzip wget                          # the rocks
   lua-busted lua-check lua-socket lua-dkjson       # the specs
   nats-server debootstrap mount util-linux         # the servers

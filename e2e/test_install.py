@@ -114,18 +114,18 @@ def test_there_is_no_compiler_in_the_gateways_machine(machine):
     assert machine.run("sh", "-c", "command -v cargo rustc gcc cc tcc clang", check=False) == ""
 
 
-@pytest.mark.parametrize(("lua", "server"), [("5.3", ROCKS), ("5.4", f"{ROCKS}/5.4")])
-def test_a_binary_rock_installs_without_a_compiler(machine, lua, server):
+@pytest.mark.parametrize("lua", ["5.3", "5.4"])
+def test_a_binary_rock_installs_without_a_compiler(machine, lua):
     tree = f"/opt/tree{lua}"
-    machine.run("luarocks", "--lua-version", lua, "install", "--tree", tree, "rgw_nats", f"--only-server={server}")
+    machine.run("luarocks", "--lua-version", lua, "install", "--tree", tree, "rgw_nats", f"--only-server={ROCKS}")
     loaded = machine.run(f"lua{lua}", "-e", f'package.cpath = "{tree}/lib/lua/{lua}/?.so"; {PRINT_VERSION}')
     assert loaded.startswith("rgw_nats ")
 
 
 def test_a_rock_is_never_installed_for_another_lua(machine):
     file = f"{ROCKS}/{rock('linux-*').name}"
-    with pytest.raises(RuntimeError, match="lua >= 5.3, < 5.4"):
-        machine.run("luarocks", "--lua-version", "5.4", "install", "--tree", "/opt/wrong", file)
+    with pytest.raises(RuntimeError, match="lua >= 5.3, < 5.5"):
+        machine.run("luarocks", "--lua-version", "5.2", "install", "--tree", "/opt/wrong", file)
     assert machine.run("find", "/opt/wrong", "-name", "*.so", check=False) == ""
 
 
@@ -136,7 +136,7 @@ def test_a_luarocks_for_lua_5_1_finds_the_rock_and_does_not_install_it(machine, 
     base = ("luarocks", "--lua-version", "5.1")
     found = machine.run(*base, "search", "--porcelain", "--binary", "rgw_nats", f"--only-server={ROCKS}")
     assert found.split()[0] == "rgw_nats"
-    with pytest.raises(RuntimeError, match="lua >= 5.3, < 5.4"):
+    with pytest.raises(RuntimeError, match="lua >= 5.3, < 5.5"):
         machine.run(*base, "install", "--tree", "/opt/wrong", "rgw_nats", f"--only-server={ROCKS}")
     assert machine.run("find", "/opt/wrong", "-name", "*.so", check=False) == ""
 
@@ -201,7 +201,7 @@ def test_rgw_installs_the_rock_of_a_server_named_in_its_package_list(cluster, ma
 
 def test_luarocks_make_installs_into_a_tree_that_a_script_names(cluster, machine, directory, tmp_path, put_arrives):
     # What git knows of this clone, as the source rock has it.
-    with zipfile.ZipFile(rock("src")) as whole:
+    with zipfile.ZipFile(rock("src", DIST / "source")) as whole:
         (archive,) = [name for name in whole.namelist() if name.endswith(".tar.gz")]
         with whole.open(archive) as packed, tarfile.open(fileobj=packed) as files:
             files.extractall(tmp_path, filter="data")
@@ -214,12 +214,12 @@ def test_luarocks_make_installs_into_a_tree_that_a_script_names(cluster, machine
     put_arrives("tree", TREE, find=f'package.cpath = "{TREE}/lib/lua/5.3/?.so;" .. package.cpath\n')
 
 
-def test_the_source_rock_builds_where_there_is_no_binary_rock(release, directory):
-    """For another system or Lua, as here: dist/ has no binary rock for 5.4."""
+def test_the_source_rock_builds(release, directory):
+    """For another processor, say."""
     if release != "18.2":
         pytest.skip("needs no Ceph, so once is enough: with 18.2")
     tree = Path(directory) / "tree"
-    luarocks("5.4", "install", "--tree", tree, "rgw_nats", f"--only-server={DIST}")
+    luarocks("5.4", "install", "--tree", tree, "rgw_nats", f"--only-server={DIST}/source")
     assert version_in(tree, "5.4").startswith("rgw_nats ")
 
 

@@ -11,7 +11,7 @@ description = {
   summary = "NATS notifications and a NATS client for the Lua scripts of Ceph's RADOS Gateway",
   detailed = [[
     A script of two lines sends each S3 event of a gateway to NATS or JetStream, in the format of RGW's own
-    notifications. RGW's Lua is 5.3; the module is for 5.4 as well.
+    notifications. One library serves Lua 5.3 (Debian, Ubuntu) and 5.4 (EL, containers).
   ]],
   license = "MIT OR Apache-2.0",
   labels = { "nats", "ceph", "rgw", "s3", "notifications" },
@@ -21,8 +21,8 @@ dependencies = { "lua >= 5.3, < 5.5" }
 build = {
   -- This machine's cargo: a build back-end would be one more rock to have where there is no network.
   type = "command",
-  -- luarocks has seen to it that the headers are those of the Lua that it installs for.
-  build_command = [[scripts/rock-build.sh "$(LUA_INCDIR)"]],
+  -- One library serves Lua 5.3 and 5.4; no headers of Lua are read.
+  build_command = "scripts/rock-build.sh",
   install = {
     lib = {
       rgw_nats = "build/rock/rgw_nats.so",

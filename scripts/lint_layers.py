@@ -27,18 +27,20 @@ ALLOWED = {
 }
 #: What one layer alone may write, by pattern, and the files that may.
 ONLY = {
-    r"\bmlua\b|\blua_State\b": ("Lua's API", r"lua(/.*)?\.rs"),
+    r"\blua_State\b": ("Lua's API", r"lua(/.*)?\.rs"),
+    # What is taken from mlua must be the same in Lua 5.3 and 5.4.
+    r"\bmlua\b": ("mlua", r"lua/ffi\.rs"),
     r"\basync_nats\b": ("async_nats", r"transport(/.*)?\.rs"),
-    r"^\s*(pub(\([a-z]+\))? )?static\b|\bthread_local!": ("a static", r"process\.rs"),
+    r"^\s*(pub(\([a-z]+\))? )?static\b|\bthread_local!": ("a static", r"process\.rs|lua/ffi\.rs"),
     r"\blua_push(c?closure|cfunction)\b|\bluaL_(setfuncs|newlib|register)\b": (
         "a function given to Lua",
-        r"lua/boundary\.rs",
+        r"lua/(boundary|ffi)\.rs",
     ),
     r"\blua_error\b|\bluaL_(error|argerror|check\w+|opt\w+)\b(?<!luaL_checkstack)": (
         "an error raised in Lua",
-        r"lua/module\.rs",
+        r"lua/(module|ffi)\.rs",
     ),
-    r"extern \"C-unwind\" fn": ("a function that Lua can call", r"lua/(boundary|module)\.rs"),
+    r"extern \"C-unwind\" fn": ("a function that Lua can call", r"lua/(boundary|module|ffi)\.rs"),
     r"\bcatch_unwind\b": ("a place that catches panics", r"lua/boundary\.rs"),
     r"\bstd::fs\b|\bfs::": (
         "the file system",

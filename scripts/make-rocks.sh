@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# Makes the rocks of this version, and directories of them that luarocks takes as a server.
+# Makes the rocks of this version, in directories that luarocks takes as servers.
 #
 #   scripts/make-rocks.sh [DIRECTORY]
 #
-# DIRECTORY (dist by default) is for Lua 5.3, which is RGW's: the binary rock, the source rock, the manifests. Binary
-# rocks for both Luas have the same file name, as luarocks knows systems and processors but not Luas in it, so the one
-# for 5.4 has a server directory of its own, DIRECTORY/5.4. A binary rock's rockspec asks for exactly its Lua: a wrong
-# one can be found and fetched, but never installed.
+# DIRECTORY (dist by default) has the binary rock and manifests for all Luas; the module in the rock is one library for Lua
+# 5.3 and 5.4. DIRECTORY/source has the source rock, a server of its own: luarocks builds a source rock where it finds no
+# binary rock for its processor, and nobody wants a gateway to run cargo when it starts.
 #
 # The source rock has the files that git knows, as they are in the working tree, without those that only tests of the
-# repository need. The binary rocks are built where this script is, so that what make has built already is not built
+# repository need. The binary rock is built where this script is, so that what make has built already is not built
 # again.
 #
 # Needs luarocks, zip, git and cargo; no headers of Lua.
@@ -27,7 +26,7 @@ mkdir -p "$work"
 exec 8> "$work/.lock"
 flock 8
 rm -rf "$work/stage"
-mkdir -p "$work/stage/dist/5.4"
+mkdir -p "$work/stage/dist/source"
 stage=$PWD/$work/stage
 # The administrator's configuration of luarocks has no say in what a rock is.
 touch "$stage/config.lua"
@@ -45,37 +44,24 @@ git ls-files -z -- . ':!e2e' ':!spec' ':!benches' ':!fuzz' ':!rockspecs' ':!.git
 source_rock=$stage/$name-$version-1.src.rock
 quietly zip -qjX "$source_rock" "$stage/$name-$version-1.rockspec" "$stage/$name-$version.tar.gz"
 
-# Makes the binary rock for one Lua in a directory.
-pack() { # lua directory
-  local next=5.$((${1#5.} + 1)) spec=$2/$name-$version-1.rockspec
-  say "binary rock for Lua $1"
-  mkdir -p "$2"
-  sed "s/^dependencies = .*/dependencies = { \"lua >= $1, < $next\" }/" "$stage/$name-$version-1.rockspec" > "$spec"
-  # luarocks wants to see headers of Lua, whatever is built. This build reads none, and few machines have both.
-  printf '#define LUA_VERSION_NUM 50%s\n' "${1#5.}" > "$2/lua.h"
-  quietly luarocks --lua-version "$1" make --pack-binary-rock "$spec" "LUA_INCDIR=$2"
-  mv "$name-$version-1".linux-*.rock "$2"
-}
+say "binary rock"
+pack=$stage/pack
+mkdir "$pack"
+cp "$stage/$name-$version-1.rockspec" "$pack"
+# luarocks wants to see headers of a Lua, whatever is built. This build reads none, and few machines have them.
+echo '#define LUA_VERSION_NUM 503' > "$pack/lua.h"
+quietly luarocks --lua-version 5.3 make --pack-binary-rock "$pack/$name-$version-1.rockspec" "LUA_INCDIR=$pack"
+mv "$name-$version-1".linux-*.rock "$stage/dist"
+cp "$source_rock" "$stage/dist/source"
+# A manifest lists each rock for each version of Lua: RGW's `script-package add` runs `luarocks search --binary` without a
+# version, and Debian's luarocks is then for the oldest Lua of the machine, 5.1 mostly. `luarocks install` for a Lua that
+# the module is not made for fails by the rockspec's dependencies.
+for server in "$stage/dist" "$stage/dist/source"; do quietly luarocks-admin make_manifest "$server"; done
 
-# Makes a server directory of a Lua's rocks: binary rock and source rock.
-serve() { # lua other-lua directory
-  pack "$1" "$stage/pack$1"
-  # Asked for the other Lua it has no binary rock, so luarocks builds the source rock. To all further ones it shows all:
-  # RGW's `script-package add` runs `luarocks search --binary` without a version of Lua, and Debian's luarocks is then
-  # for the oldest Lua of the machine, 5.1 mostly. `luarocks install` fails there by the rockspec's dependencies.
-  cp "$source_rock" "$3"
-  quietly luarocks-admin make_manifest "$3"
-  mv "$3/manifest-$2" "$stage/manifest-$2"
-  mv "$stage/pack$1/$name-$version-1".linux-*.rock "$3"
-  quietly luarocks-admin make_manifest "$3"
-  mv "$stage/manifest-$2" "$3/manifest-$2"
-}
-
-serve 5.3 5.4 "$stage/dist"
-serve 5.4 5.3 "$stage/dist/5.4"
-
-mkdir -p "$target/5.4"
-for directory in . 5.4; do
+mkdir -p "$target/source"
+# 5.4 was a server directory of earlier versions.
+rm -rf "$target/5.4"
+for directory in . source; do
   find "$target/$directory" -maxdepth 1 -type f \( -name "$name-*.rock" -o -name 'manifest*' -o -name index.html \) -delete
   find "$stage/dist/$directory" -maxdepth 1 -type f -exec mv -t "$target/$directory" {} +
 done

@@ -3,9 +3,9 @@
 #
 #   scripts/run-specs.sh [-d DIRECTORY] [-l 5.3|5.4] [SPEC ...] [OPTION OF BUSTED ...]
 #
-# DIRECTORY (dist by default) is a rocks server for Lua 5.3, DIRECTORY/5.4 one for Lua 5.4; scripts/make-rocks.sh makes
-# both. Without SPECs, such as spec/03-publish_spec.lua, all are run. Each has a process of its own: the library keeps its
-# connections as long as the process lives, and takes 64 at most.
+# DIRECTORY (dist by default) is a rocks server; scripts/make-rocks.sh makes it. Without SPECs, such as
+# spec/03-publish_spec.lua, all are run. Each has a process of its own: the library keeps its connections as long as the
+# process lives, and takes 64 at most.
 #
 # Needs luarocks, lua5.3, lua5.4, lua-busted, lua-socket, lua-dkjson, nats-server and openssl. Exits with a status other
 # than 0 if a spec fails. What the module logs goes to build/specs/lua5.x.log.
@@ -54,10 +54,9 @@ places() { # lua path|cpath own...
 
 # Installs the rock for a Lua and runs all specs on it.
 run() { # lua
-  local lua=$1 server=$dist tree=$work/tree$1 version=${1/./_} log=build/specs/lua$1.log failed=0 path cpath spec
-  [ "$lua" = 5.3 ] || server=$dist/$lua
-  [ -e "$server/manifest-$lua" ] || { echo "specs: no rocks for Lua $lua in $server; run make rock" >&2; return 1; }
-  luarocks --lua-version "$lua" install --tree "$tree" --only-server "$server" rgw_nats > "$work/log" 2>&1 \
+  local lua=$1 tree=$work/tree$1 version=${1/./_} log=build/specs/lua$1.log failed=0 path cpath spec
+  [ -e "$dist/manifest-$lua" ] || { echo "specs: no rocks for Lua $lua in $dist; run make rock" >&2; return 1; }
+  luarocks --lua-version "$lua" install --tree "$tree" --only-server "$dist" rgw_nats > "$work/log" 2>&1 \
     || { cat "$work/log" >&2; return 1; }
   path=$(places "$lua" path "$tree/share/lua/$lua/?.lua" "$PWD/spec/?.lua")
   cpath=$(places "$lua" cpath "$tree/lib/lua/$lua/?.so")

@@ -21,9 +21,6 @@
 )]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
-#[cfg(not(any(feature = "lua53", feature = "lua54")))]
-compile_error!("choose the Lua to build for: --features lua53 or --features lua54");
-
 mod config;
 mod delivery;
 mod error;

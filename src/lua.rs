@@ -8,6 +8,7 @@ mod admit;
 mod boundary;
 mod client;
 mod dead;
+mod ffi;
 mod fields;
 mod handle;
 mod json;
@@ -21,9 +22,6 @@ mod write;
 pub use module::luaopen_rgw_nats;
 
 // Within a gateway Lua's functions come from the program; a test must bring them.
-#[cfg(all(test, feature = "lua53"))]
+#[cfg(test)]
 #[link(name = "lua5.3")]
-unsafe extern "C" {}
-#[cfg(all(test, feature = "lua54"))]
-#[link(name = "lua5.4")]
 unsafe extern "C" {}

@@ -186,7 +186,7 @@ class Cluster:
         """Puts the built module into a Lua directory: no luarocks, no package list."""
         target = self.machine.path(LUA_DIRECTORY)
         target.mkdir(parents=True, exist_ok=True)
-        shutil.copy(Path(PROJECT) / "build/lua5.3/rgw_nats.so", target)
+        shutil.copy(Path(PROJECT) / "build/rgw_nats.so", target)
 
     def close(self):
         self.machine.close()

@@ -34,7 +34,7 @@ class Lua:
 
     def __init__(self, version="5.3"):
         variables = {name: value for name, value in os.environ.items() if not name.startswith("LUA_")} | {
-            "LUA_CPATH": f"{PROJECT}/build/lua{version}/?.so;;",
+            "LUA_CPATH": f"{PROJECT}/build/?.so;;",
             "LUA_PATH": f"{PROJECT}/lua/?.lua;;",
         }
         self._process = subprocess.Popen(

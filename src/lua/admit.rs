@@ -1,6 +1,7 @@
 //! `admit`: refuses a request before it is done, where its event would find no room.
 
 use super::boundary::{Call, Function, Key};
+use super::ffi::{self, lua_State};
 use super::read;
 use super::request;
 use super::write;
@@ -8,7 +9,6 @@ use crate::error::Error;
 use crate::event::Release;
 use crate::process;
 use crate::value::Value;
-use mlua::ffi::{self, lua_State};
 use std::ffi::CStr;
 
 /// `admit(Request, configuration)`, for preRequest scripts: `return nats.admit(Request, configuration)`.

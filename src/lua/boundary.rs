@@ -10,6 +10,7 @@
 //! frame of [`enter`], which drops its call; they must never meet `catch_unwind`, which would abort. So nothing of Lua is
 //! called within it.
 
+use super::ffi::{self, lua_State};
 use super::handle;
 use super::read::{self, Token};
 use super::write;
@@ -17,7 +18,6 @@ use crate::error::{Code, Error};
 use crate::event;
 use crate::promise::Promise;
 use crate::value::{Class, Value};
-use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,9 +1,9 @@
 //! Fields of RGW's tables.
 
 use super::boundary::Call;
+use super::ffi::{self, lua_State};
 use super::read::bytes;
 use crate::event::Text;
-use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int};
 
 /// The name that RGW gives to a kind of table, in its metatable; empty if it has none. Stays valid while the table is on

@@ -3,9 +3,9 @@
 
 use super::boundary::{Call, Entry, Function, Key};
 use super::client;
+use super::ffi::{self, lua_State};
 use crate::error::Error;
 use crate::value::{Class, Handle, Object, Value};
-use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int};
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub unsafe fn push(state: *mut lua_State, of: &Handle) {
     // SAFETY: the slot is null until all that can fail is done, so that its collection finds nothing to give back.
     unsafe {
         ffi::luaL_checkstack(state, 4, std::ptr::null());
-        let slot = ffi::lua_newuserdata(state, size_of::<Slot>()).cast::<Slot>();
+        let slot = ffi::new_userdata(state, size_of::<Slot>()).cast::<Slot>();
         slot.write(std::ptr::null_mut());
         push_metatable(state, of.class());
         ffi::lua_setmetatable(state, -2);

@@ -1,10 +1,10 @@
 //! The maps of `Request`: user metadata and tags, each walked as its release stands it (rgw-lua.md 3a).
 
 use super::boundary::{Call, Key};
+use super::ffi::{self, lua_State};
 use super::fields::{kind, pop};
 use super::read::bytes;
 use crate::event::{self, Map, Release};
-use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int};
 
 /// How many steps a walk over a map may take; more headers than any front end lets through.

@@ -4,12 +4,12 @@ use super::admit::Admit;
 use super::boundary::{self, Call, Entry, Function, Key};
 use super::client::{Connect, NewPoller, Sleep, Yielding};
 use super::dead::{DeadLetters, Purge, Replay};
+use super::ffi::{self, lua_State};
 use super::json::{Array, Decode, Encode};
 use super::notify::Notify;
 use crate::error::{Code, Error};
 use crate::process;
 use crate::value::Value;
-use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int, c_void};
 
 /// What the module has from the beginning: all that most scripts need.
@@ -46,6 +46,9 @@ const VERSION: &CStr = c"_VERSION";
 pub unsafe extern "C-unwind" fn luaopen_rgw_nats(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this as it calls any C function.
     unsafe {
+        if let Err(text) = ffi::check() {
+            return ffi::luaL_error(state, text.as_ptr());
+        }
         // `require` would take a nil for a success and return true.
         enter_or_raise::<Open>(state)
     }

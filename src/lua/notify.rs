@@ -1,12 +1,12 @@
 //! `notify`.
 
 use super::boundary::{Call, Function};
+use super::ffi::{self, lua_State};
 use super::read;
 use super::request;
 use crate::error::Error;
 use crate::process;
 use crate::value::Value;
-use mlua::ffi::{self, lua_State};
 use std::ffi::CStr;
 
 /// `notify(Request, configuration)`.

@@ -1,11 +1,11 @@
 //! From Lua to plain values, within bounds.
 
 use super::boundary::{Call, Key};
+use super::ffi::{self, lua_State};
 use super::handle;
 use crate::error::{Code, Error};
 use crate::message::MAX_PAYLOAD;
 use crate::value::Value;
-use mlua::ffi::{self, lua_State};
 use std::ffi::c_int;
 
 /// How many arguments of a call are looked at.

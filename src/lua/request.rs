@@ -1,13 +1,13 @@
 //! The reader of `Request`: with its maps (`maps.rs`), the one place that knows how each release of Ceph shows it (rgw-lua.md 3).
 
 use super::boundary::Call;
+use super::ffi::{self, lua_State};
 use super::fields::{has_text, integer, kind, pop, table, text};
 use super::maps::{METADATA, TAGS, map};
 use super::read::{bytes, refuse};
 use crate::error::Code;
 use crate::event::{self, Operation, Release, Text};
 use crate::process;
-use mlua::ffi::{self, lua_State};
 use std::ffi::c_int;
 
 /// Reads what can be known of a request before it is done: its operation, bucket and object.

@@ -1,9 +1,9 @@
 //! From plain values to Lua. Each function runs within a protected call and has nothing to drop on its frame.
 
 use super::boundary::Key;
+use super::ffi::{self, lua_State};
 use super::handle;
 use crate::value::Value;
-use mlua::ffi::{self, lua_State};
 use std::ffi::c_int;
 
 /// Pushes a value.

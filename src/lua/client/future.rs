@@ -3,11 +3,11 @@
 use super::arguments;
 use crate::error::{Code, Error};
 use crate::lua::boundary::{Call, Entry, Function, Key};
+use crate::lua::ffi::{self, lua_State};
 use crate::lua::handle;
 use crate::process;
 use crate::promise::{Poller, Promise};
 use crate::value::Value;
-use mlua::ffi::{self, lua_State};
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::Instant;

@@ -3,12 +3,12 @@
 use super::{Client, arguments};
 use crate::error::{Code, Error};
 use crate::lua::boundary::{Call, Entry, Function};
+use crate::lua::ffi::{self, lua_State};
 use crate::lua::read;
 use crate::message::{Headers, Message, Purpose};
 use crate::process;
 use crate::transport::{Received, Stored};
 use crate::value::{Class, Handle, Value};
-use mlua::ffi::{self, lua_State};
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

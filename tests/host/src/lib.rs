@@ -3,12 +3,12 @@
 //!
 //! What can kill or hang a process is a *scenario*: a subcommand of the program `host`, which each test runs in a process
 //! of its own, so that an abort is a failed test. The scenarios are in `src/scenario/`, the verdicts on them in `tests/`.
-//! The module comes from the directory in `RGW_NATS_MODULE_DIR`, and must be built for the same Lua:
+//! The module comes from the directory in `RGW_NATS_MODULE_DIR`; one build serves both Luas:
 //!
 //! ```sh
-//! scripts/build-module.sh 5.3 build/lua5.3/rgw_nats.so
-//! RGW_NATS_MODULE_DIR=build/lua5.3 cargo test --release -p host --features lua53
-//! RGW_NATS_MODULE_DIR=build/lua5.3 cargo run --release -p host --features lua53 -- fork-hammer
+//! scripts/build-module.sh build/rgw_nats.so
+//! RGW_NATS_MODULE_DIR=build cargo test --release -p host --features lua53
+//! RGW_NATS_MODULE_DIR=build cargo run --release -p host --features lua53 -- fork-hammer
 //! ```
 //!
 //! `CARGO_PROFILE_RELEASE_LTO=off` makes the tests build in seconds; the module itself is not built here.

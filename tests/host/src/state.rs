@@ -27,13 +27,13 @@ pub fn module_directory() -> &'static Path {
     PATH.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let given = std::env::var_os(DIRECTORY).unwrap_or_else(|| {
-            panic!("{DIRECTORY} is not set; give the directory that holds rgw_nats.so, such as build/lua5.3")
+            panic!("{DIRECTORY} is not set; give the directory that holds rgw_nats.so, such as build")
         });
         let path = root.join(given);
         path.join("rgw_nats.so").canonicalize().map_or_else(
             |error| {
                 let path = path.display();
-                panic!("{DIRECTORY}: {path}/rgw_nats.so: {error}; scripts/build-module.sh 5.3|5.4 FILE makes one")
+                panic!("{DIRECTORY}: {path}/rgw_nats.so: {error}; scripts/build-module.sh makes one")
             },
             |module| module.parent().map(Path::to_owned).unwrap_or_default(),
         )
