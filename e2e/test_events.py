@@ -55,6 +55,8 @@ def test_a_put_arrives_as_rgws_record(cluster, s3, broker, consumer, release):
     number = int(ident.rsplit(".", 1)[1])
     header = answer["ResponseMetadata"]["HTTPHeaders"]["x-amz-request-id"]
     assert int(header.split("-")[0].removeprefix("tx"), 16) == number
+    assert event.headers["Rgw-Request-Id"] == ident
+    assert event.headers["Rgw-Transaction-Id"] == header
     assert event.headers["Nats-Msg-Id"].startswith(f"{ident}/ObjectCreated:Put/my-rule/")
 
 

@@ -58,7 +58,7 @@ describe("notify()", function()
     assert.equal("s3.my%2Ephotos.ObjectCreated:Put", message.subject)
     assert.same({
       ["Content-Type"] = "application/json",
-      ["Nats-Msg-Id"] = "a164264a.4227.8864992342245288281/ObjectCreated:Put/rgw_nats/670ce205",
+      ["Nats-Msg-Id"] = "a164264a.4227.8864992342245288281/ObjectCreated:Put/rgw_nats/aafa9a64df7ed961",
       ["Rgw-Event"] = "ObjectCreated:Put", ["Rgw-Bucket"] = "my.photos", ["Rgw-Tenant"] = "acme",
       ["Rgw-Request-Id"] = "a164264a.4227.8864992342245288281",
     }, message.headers)
@@ -94,7 +94,7 @@ describe("notify()", function()
     local before = nats.status().ignored
     for n, changes in ipairs({
       { Response = { HTTPStatusCode = 403 } }, { Response = { HTTPStatusCode = 301 } }, { Response = {} },
-      { RGWOp = "get_obj" }, { RGWOp = "list_bucket" }, { RGWOp = "multi_object_delete" },
+      { RGWOp = "get_obj" }, { RGWOp = "list_bucket" }, { RGWOp = "multi_object_delete", Object = false },
       { Object = {} }, { Object = false }, { HTTP = { Parameters = { uploadId = "u" } } },
     }) do
       assert.equal(0, messages(changes))
@@ -103,6 +103,52 @@ describe("notify()", function()
     assert.equal(1, messages())
     assert.equal(1, messages({ HTTP = { Parameters = { uploadId = "" } } }))
     assert.equal(before + 9, nats.status().ignored)
+  end)
+
+  it("sends an event for each key of a multi-object delete where the script runs for each", function()
+    local ids = {}
+    for _, key in ipairs({ "a", "b" }) do
+      local message = notify({ RGWOp = "multi_object_delete", Object = { Name = key } })
+      assert.equal("ObjectRemoved:Delete", message.record.eventName)
+      assert.equal(key, message.record.s3.object.key)
+      ids[#ids + 1] = message.headers["Nats-Msg-Id"]
+    end
+    assert.not_equal(ids[1], ids[2])
+  end)
+
+  it("is refused before the operation, where RGW's tables show that it is", function()
+    local function native(table) return setmetatable(table, { __name = "RequestMeta" }) end
+    local before = request({ Bucket = { Name = "my.photos" } })
+    local text = fails("bad_request", nats.notify(native(before), { url = server:url() }))
+    assert.matches("--context=postRequest", text, 1, true)
+    assert.is_true(nats.notify(native(request()), { url = server:url() }))
+    subscriber:next()
+  end)
+
+  it("asks for the tags of a bucket where a rule looks at them, and sends what may have them", function()
+    local function sent(bucket, name)
+      local configuration = { url = server:url(), filter = { bucket_tags = { team = "a" } }, name = name }
+      assert.is_true(nats.notify(request({ Bucket = bucket }), configuration))
+      helpers.publish_end(assert(nats.connect(server:url(), { name = name })))
+      return #subscriber:messages("end") - 1
+    end
+    assert.equal(1, sent({ Name = "b", Tags = { team = "a", more = "x" } }, "tags-1"))
+    assert.equal(0, sent({ Name = "b", Tags = { team = "b" } }, "tags-2"))
+    assert.equal(1, sent({ Name = "b" }, "tags-3"))
+    -- As 18.2 has it: a field that is not there raises.
+    _G.RGW = setmetatable({}, { __name = "RGWTable" })
+    finally(function() _G.RGW = nil end)
+    local asked
+    local bucket = setmetatable({ Name = "b", Id = "1", Tenant = "", User = { Id = "u" } }, {
+      __index = function(_, field)
+        asked = field
+        error("unknown field")
+      end,
+    })
+    local native = setmetatable(request({ Bucket = bucket }), { __name = "RequestMeta" })
+    assert.is_true(nats.notify(native, { url = server:url(), filter = { bucket_tags = { team = "a" } } }))
+    assert.equal("Tags", asked)
+    subscriber:next()
   end)
 
   it("leaves empty what the request does not tell", function()
@@ -116,7 +162,8 @@ describe("notify()", function()
     assert.equal(0, record.s3.object.size)
     assert.same({}, { table.unpack(record.s3.object.tags) })
     assert.equal("s3.-.ObjectCreated:Put", message.subject)
-    assert.equal(record.s3.object.sequencer .. "/ObjectCreated:Put/rgw_nats/670ce205", message.headers["Nats-Msg-Id"])
+    local id = record.s3.object.sequencer .. "/ObjectCreated:Put/rgw_nats/3ed451c1c1f8bd81"
+    assert.equal(id, message.headers["Nats-Msg-Id"])
     assert.matches("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%d%d%d%dZ$", record.eventTime)
   end)
 

@@ -142,6 +142,7 @@ describe("the reference", function()
     end
     assert.same(keys(always), keys(sent({})))
     request.Bucket.Tenant = "t"
+    request.TransactionId = "tx1"
     request.Tags = { k = ("x"):rep(70000) }
     request.HTTP = { Metadata = {
       ["x-amz-meta-traceparent"] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",

@@ -222,8 +222,18 @@ describe("a full queue", function()
   it("refuses nobody in admit() before Ceph 20, nor where the configuration is wrong", function()
     local _, configuration = fill({})
     assert.is_true(nats.admit(REQUEST, configuration))
+    assert.matches("RGW_ABORT_REQUEST", nats.status().admit.warning, 1, true)
+    -- As 19.2 shows it.
+    assert.is_true(nats.admit(setmetatable({}, { __name = "Request", __index = REQUEST }), configuration))
+    _G.RGW_ABORT_REQUEST = -1
+    finally(function() _G.RGW_ABORT_REQUEST = nil end)
     helpers.fails("bad_config", nats.admit(setmetatable({}, { __name = "Request", __index = REQUEST }), { urk = 1 }))
     helpers.fails("bad_argument", nats.admit(nil, configuration))
+    for _, options in ipairs({ { write_response = 1 }, { urk = true }, "x" }) do
+      local message = helpers.fails(type(options) == "table" and "bad_config" or "bad_argument",
+        nats.admit(REQUEST, configuration, options))
+      assert.matches("options", message, 1, true)
+    end
   end)
 
   it("is what admit() refuses a request for on Ceph 20", function()
@@ -234,6 +244,10 @@ describe("a full queue", function()
     local script = 'return require("rgw_nats").admit(Request, require("its_configuration"))'
     local refused = gateway:request("put_obj", { Bucket = { Name = "photos" }, Object = { Name = "a.jpg" } })
     assert.is_true(gateway:run(script, refused, "preRequest"))
+    assert.is_true(gateway.aborted)
+    assert.equal(200, refused.Response.HTTPStatusCode)
+    local writing = script:gsub("%)$", ", { write_response = true })")
+    assert.is_true(gateway:run(writing, refused, "preRequest"))
     assert.is_true(gateway.aborted)
     assert.equal(503, refused.Response.HTTPStatusCode)
     local reading = gateway:request("get_obj", { Bucket = { Name = "photos" }, Object = { Name = "a.jpg" } })

@@ -3,9 +3,11 @@
 //! Pure: no clock and no I/O; the time and the sequence are arguments. Knows neither Lua nor NATS' connections.
 
 mod cloudevents;
+mod features;
 mod gate;
 mod glob;
 mod headers;
+mod identity;
 mod json;
 mod operation;
 mod record;
@@ -13,9 +15,10 @@ mod request;
 mod rule;
 mod subject;
 
+pub use features::Features;
 pub use operation::Operation;
-pub use request::{Map, Release, Request, Text};
-pub use rule::{Configuration, Rule};
+pub use request::{Map, Request, Text};
+pub use rule::{BUCKET_TAGS, Configuration, Rule};
 pub use subject::{Template, check as check_subject};
 
 use crate::error::Error;
@@ -59,6 +62,7 @@ pub struct Scribe<'r> {
     request: &'r Request,
     moment: Moment,
     lane: Option<u64>,
+    object: Option<u64>,
     common: Option<Common>,
 }
 
@@ -91,7 +95,7 @@ impl Common {
 impl<'r> Scribe<'r> {
     /// One for a request.
     pub fn new(request: &'r Request, moment: Moment) -> Scribe<'r> {
-        Scribe { request, moment, lane: None, common: None }
+        Scribe { request, moment, lane: None, object: None, common: None }
     }
 
     /// The message of the request, which is an event of `operation`, under a rule. If it is larger than `limit`, or nobody
@@ -132,10 +136,12 @@ impl<'r> Scribe<'r> {
         let kept = self.common.take().filter(|common| common.suits(operation, rule, omit));
         let common = self.common.insert(kept.unwrap_or_else(|| Common::of(request, operation, rule, moment, omit)));
         let mut payload = common.record.under(rule);
+        let object = *self.object.get_or_insert_with(|| identity::object(request));
+        let id = headers::message_id(rule, request, operation, moment, object);
+        let headers = headers::under(&id, rule.format, &common.headers);
         if rule.format == Format::CloudEventsStructured {
-            payload = cloudevents::structured(request, operation, rule.key_encoding, moment, payload)?;
+            payload = cloudevents::structured(request, operation, rule.key_encoding, moment, id, payload)?;
         }
-        let headers = headers::under(rule, request, operation, moment, &common.headers);
         Message::new(subject, headers, payload)
     }
 }
@@ -167,7 +173,7 @@ mod tests {
 
     fn request(operation: &str) -> Request {
         let mut request = Request::default();
-        (request.release, request.status) = (Release::Reef, 200);
+        (request.features, request.status) = (Features::REEF, 200);
         for (text, value) in [
             (Text::RgwOp, operation),
             (Text::Id, "z.1.2"),
@@ -199,6 +205,8 @@ mod tests {
         assert_eq!(names, ["Nats-Msg-Id", "Content-Type", "Rgw-Event", "Rgw-Bucket", "Rgw-Request-Id"]);
         assert_eq!(header(&message, "Content-Type"), Some("application/json"));
         assert_eq!(header(&message, "Rgw-Event"), Some("ObjectCreated:Put"));
+        put.set(Text::TransactionId, b"tx0-1");
+        assert_eq!(header(&made(&put, &rule(&[]), LIMIT), "Rgw-Transaction-Id"), Some("tx0-1"));
         put.set(Text::Tenant, b"acme");
         put.set(Text::Id, b"");
         let message = made(&put, &rule(&[]), LIMIT);
@@ -212,7 +220,7 @@ mod tests {
         let message = made(&put, &rule(&[("format", "cloudevents")]), LIMIT);
         for (name, value) in [
             ("ce-specversion", "1.0"),
-            ("ce-id", "z.1.2.host"),
+            ("ce-id", "z.1.2/ObjectCreated:Put/rgw_nats/3ee572adf64e261e"),
             ("ce-source", "ceph:s3.zg.bkt"),
             ("ce-type", "com.amazonaws.ObjectCreated:Put"),
             ("ce-subject", "a%20b/%C3%BC+%25.txt"),
@@ -226,6 +234,7 @@ mod tests {
         assert_eq!(header(&message, "Content-Type"), Some("application/cloudevents+json"));
         assert_eq!(header(&message, "ce-id"), None);
         let event: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(event["id"], header(&message, "Nats-Msg-Id").unwrap());
         assert_eq!(event["subject"], "a b/ü+%.txt");
         assert_eq!(event["data"]["Records"][0]["s3"]["object"]["key"], "a b/ü+%.txt");
     }
@@ -261,6 +270,36 @@ mod tests {
         // What the reader had no room for is marked as well.
         put.tags.truncate();
         assert_eq!(header(&made(&put, &rule(&[]), LIMIT), "Rgw-Incomplete"), Some("tags"));
+    }
+
+    #[test]
+    fn the_id_of_a_message_tells_objects_versions_and_subjects_apart() {
+        let mut delete = request("delete_obj");
+        delete.status = 204;
+        let id = |request: &Request, keys: &[(&str, &str)]| {
+            header(&made(request, &rule(keys), LIMIT), "Nats-Msg-Id").unwrap().to_owned()
+        };
+        let mut ids = vec![id(&delete, &[]), id(&delete, &[("subject", "a")]), id(&delete, &[("id", "b")])];
+        for (text, value) in [(Text::Key, "k"), (Text::VersionId, "v"), (Text::Bucket, "c"), (Text::Tenant, "t")] {
+            delete.set(text, value.as_bytes());
+            ids.push(id(&delete, &[]));
+        }
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 7);
+    }
+
+    #[test]
+    fn a_key_of_a_multi_object_delete_is_a_removal_where_the_gateway_shows_it() {
+        let mut delete = request("multi_object_delete");
+        assert!(delete.event().is_none() && delete.hides_its_keys());
+        delete.per_key = true;
+        assert!(!delete.hides_its_keys());
+        assert_eq!(header(&made(&delete, &rule(&[]), LIMIT), "Rgw-Event"), Some("ObjectRemoved:Delete"));
+        let marked = made(&delete, &rule(&[("versioned", "b*")]), LIMIT);
+        assert_eq!(header(&marked, "Rgw-Event"), Some("ObjectRemoved:DeleteMarkerCreated"));
+        delete.status = 403;
+        assert!(delete.event().is_none());
     }
 
     #[test]

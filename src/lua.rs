@@ -8,6 +8,7 @@ mod admit;
 mod boundary;
 mod client;
 mod dead;
+mod features;
 mod ffi;
 mod fields;
 mod handle;

@@ -6,6 +6,7 @@
 mod configurations;
 mod file;
 mod promises;
+mod refusals;
 mod runtime;
 mod slot;
 mod zone_groups;
@@ -19,6 +20,7 @@ use crate::thread;
 use crate::value::Value;
 use configurations::Configurations;
 pub use promises::{answer, promise, wish};
+use refusals::Refusals;
 use runtime::Runtime;
 use slot::Use;
 use std::cell::OnceCell;
@@ -64,6 +66,7 @@ struct Process {
     zone_groups: ZoneGroups,
     /// How much is promised to scripts and not done yet.
     promises: AtomicUsize,
+    refusals: Refusals,
     ending: AtomicBool,
 }
 
@@ -125,6 +128,7 @@ fn start() -> Result<&'static Process, Error> {
         configurations: Configurations::new(),
         zone_groups: ZoneGroups::default(),
         promises: AtomicUsize::new(0),
+        refusals: Refusals::default(),
         ending: AtomicBool::new(false),
     };
     let process: &'static Process = Box::leak(Box::new(process));
@@ -256,6 +260,9 @@ pub fn moment() -> Moment {
 /// # Errors
 /// `bad_argument` and `bad_config`, by the configuration; `bad_subject`, `too_large`, `queue_full`, `closed`.
 pub fn notify(request: Request, source: &Value) -> Result<(), Error> {
+    if let Some(process) = running().filter(|process| process.refusals.any() && request.event().is_some()) {
+        process.refusals.executed(&request);
+    }
     let mut kept = Some(request);
     let moment = moment();
     match configuration(source, || Some((kept.take().unwrap_or_default(), moment)))? {
@@ -315,12 +322,43 @@ fn publish_late(waiting: &[(Request, Moment)], configuration: &Configuration) {
     }
 }
 
+/// Whether `admit` refused this request; always false while it has refused none.
+pub fn is_refused(request: &Request) -> bool {
+    running().is_some_and(|process| process.refusals.has(request))
+}
+
+/// Whether `admit` has refused any request.
+pub fn has_refusals() -> bool {
+    running().is_some_and(|process| process.refusals.any())
+}
+
+/// Notes that `admit` was called where nothing can be refused.
+///
+/// # Errors
+/// `no_resources`.
+pub fn admit_in_vain() -> Result<(), Error> {
+    process()?.refusals.in_vain();
+    Ok(())
+}
+
+/// Whether a request that is still to be done is to be refused: its events have no room. Remembers it then.
+///
+/// # Errors
+/// As for [`notify`], by the configuration.
+pub fn refuses(request: &Request, source: &Value) -> Result<bool, Error> {
+    let refuses = !has_room(request, source)?;
+    if refuses {
+        process()?.refusals.add(request);
+    }
+    Ok(refuses)
+}
+
 /// Whether there is room for the events of a request that is still to be done. Where that is not known - the configuration
 /// has not been read, or is wrong - there is.
 ///
 /// # Errors
 /// As for [`notify`], by the configuration.
-pub fn has_room(request: &Request, source: &Value) -> Result<bool, Error> {
+fn has_room(request: &Request, source: &Value) -> Result<bool, Error> {
     let Use::Now(configuration) = configuration(source, || None)? else { return Ok(true) };
     let fits = |event| configuration.fitting(request, event).next().is_some();
     if !request.event().is_some_and(fits) {
@@ -359,6 +397,11 @@ pub fn is_wanted(path: &str, operation: &Operation) -> bool {
     running().is_none_or(|process| process.configurations.is_wanted(path, operation))
 }
 
+/// Whether a rule of the configuration file of a path looks at the tags of buckets, or could.
+pub fn needs_bucket_tags(path: &str) -> bool {
+    running().is_none_or(|process| process.configurations.needs_bucket_tags(path))
+}
+
 /// Sets the zone group of a request by those before it, if one of them was of the same bucket and instance of the gateway.
 pub fn zone_group(request: &mut Request) -> bool {
     running().is_some_and(|process| process.zone_groups.set(request))
@@ -383,7 +426,7 @@ fn publish(
     let connection = || connection.get_or_init(|| self::connection(&configuration.endpoint)).clone();
     let (mut messages, mut result) = (Vec::new(), Ok(()));
     for (request, moment) in requests {
-        if request.is_multi_delete() && MULTI_DELETES.fetch_add(1, Ordering::Relaxed) == 0 {
+        if request.hides_its_keys() && MULTI_DELETES.fetch_add(1, Ordering::Relaxed) == 0 {
             log::line(format_args!(
                 "a multi-object delete is not notified of: RGW shows its keys to no script; docs/events.md has ways out \
                  (said once; status().multi_deletes counts)"
@@ -426,6 +469,7 @@ pub fn status() -> Value {
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("ignored", IGNORED.load(Ordering::Relaxed).into()),
         ("multi_deletes", MULTI_DELETES.load(Ordering::Relaxed).into()),
+        ("admit", running().map_or_else(|| Refusals::default().status(), |process| process.refusals.status())),
         ("configurations", running().map_or_else(|| Value::list([]), |process| process.configurations.status())),
         ("connections", Value::list(connections.iter().map(|connection| connection.status()))),
     ])

@@ -10,7 +10,7 @@ mod message;
 mod value;
 
 use config::Document;
-use event::{Configuration, Moment, Release, Request, Text};
+use event::{Configuration, Features, Moment, Request, Scribe, Text};
 use libfuzzer_sys::fuzz_target;
 
 const MOMENT: Moment = Moment { nanos: 1_795_331_934_454_048_123, sequence: 7 };
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     }
     for (operation, method) in [("put_obj", "PUT"), ("delete_obj", "DELETE"), ("get_obj", "GET"), ("create_bucket", "PUT")] {
         let mut request = Request::default();
-        (request.release, request.status) = (Release::Reef, 200);
+        (request.features, request.status) = (Features { rgw_table: true, ..Features::default() }, 200);
         request.set(Text::RgwOp, operation.as_bytes());
         request.set(Text::Method, method.as_bytes());
         for text in [Text::Key, Text::Bucket, Text::Tenant, Text::User, Text::ZoneGroup, Text::Id] {
@@ -43,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
         let Some(event) = request.event() else { continue };
         for rule in &configuration.rules {
             let Some(event) = rule.fits(&request, event) else { continue };
-            let message = event::message(&request, event, rule, MOMENT, None).expect("a message of any request");
+            let message = Scribe::new(&request, MOMENT).message(event, rule, None).expect("a message of any request");
             assert_eq!(event::check_subject(&message.subject), Ok(()), "{}", message.subject);
             assert!(message.headers.iter().all(|(_, value)| !value.contains(['\r', '\n'])));
             let mut form = Some(&message);

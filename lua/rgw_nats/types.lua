@@ -46,12 +46,12 @@ local rgw_nats = {}
 ---@return true? accepted, string? message, rgw_nats.Code? code
 function rgw_nats.notify(Request, configuration) end
 
----Refuses a request before it is done where its event would find no room, on Ceph 20.2: the client gets 503,
----`ServiceUnavailable`.
+---Refuses a request before it is done where its event would find no room, on Ceph 20.2.
 ---@param Request rgw_nats.Request|table
 ---@param configuration string|rgw_nats.Configuration
+---@param options? rgw_nats.AdmitOptions
 ---@return true|integer? verdict, string? message, rgw_nats.Code? code
-function rgw_nats.admit(Request, configuration) end
+function rgw_nats.admit(Request, configuration, options) end
 
 ---Lists the messages of a spool that will not be delivered.
 ---@param configuration string|rgw_nats.Configuration

@@ -14,21 +14,19 @@ pub const JSON: &str = "application/json";
 /// The content type of a structured event.
 pub const STRUCTURED: &str = "application/cloudevents+json";
 
-/// The attributes of an event.
+/// The attributes of an event but for its id.
 pub fn attributes(
     request: &Request,
     operation: &Operation,
     key_encoding: KeyEncoding,
     moment: Moment,
-) -> [(&'static str, String); 7] {
-    let (id, host) = (request.text(Text::Id), request.text(Text::RgwId));
+) -> [(&'static str, String); 6] {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let source = format!("ceph:s3.{}.{}", text(record::region(request)), request.text(Text::Bucket));
     let mut time = String::new();
     record::event_time(request.bytes(Text::Time), moment, |part| time.push_str(part));
     [
         ("specversion", "1.0".to_owned()),
-        ("id", format!("{id}.{host}")),
         ("source", source),
         ("type", format!("com.amazonaws.{}", operation.event_name())),
         ("subject", text(&record::key(request, key_encoding))),
@@ -46,13 +44,14 @@ pub fn structured(
     operation: &Operation,
     key_encoding: KeyEncoding,
     moment: Moment,
+    id: String,
     record: Vec<u8>,
 ) -> Result<Vec<u8>, Error> {
     let internal = |error: String| Error::new(Code::Internal, format!("the event can't be written: {error}"));
     let data = String::from_utf8(record).map_err(|error| internal(error.to_string()))?;
     let data = RawValue::from_string(data).map_err(|error| internal(error.to_string()))?;
     let mut event: BTreeMap<&str, Box<RawValue>> = BTreeMap::new();
-    for (name, value) in attributes(request, operation, key_encoding, moment) {
+    for (name, value) in attributes(request, operation, key_encoding, moment).into_iter().chain([("id", id)]) {
         let value = serde_json::value::to_raw_value(&value).map_err(|error| internal(error.to_string()))?;
         event.insert(name, value);
     }

@@ -2,7 +2,7 @@
 
 use super::request::{Map, Request, Text};
 use super::rule::{Format, KeyEncoding, Rule};
-use super::{Moment, Omit, Operation, cloudevents, record};
+use super::{Moment, Omit, Operation, cloudevents, identity, record};
 use crate::message::Headers;
 use std::borrow::Cow;
 
@@ -20,15 +20,23 @@ fn request_id(request: &Request, moment: Moment) -> Cow<'_, str> {
     }
 }
 
-/// The headers under a rule: its own one, and those that rules have in common.
-pub fn under(rule: &Rule, request: &Request, operation: &Operation, moment: Moment, common: &Headers) -> Headers {
-    let request_id = request_id(request, moment);
-    let mut headers = Headers::with_capacity(FRAME + rule.id.len() + request_id.len() + common.bytes());
-    // A script may notify twice of one request, under two subjects and the same rule's id: two messages.
-    let parts = [&request_id, "/", operation.event_name(), "/", &rule.id, "/", rule.subject.fingerprint()];
-    headers.add_parts("Nats-Msg-Id", &parts);
+/// The headers of a message: its id, and those that rules have in common.
+pub fn under(id: &str, format: Format, common: &Headers) -> Headers {
+    let mut headers = Headers::with_capacity(FRAME + id.len().saturating_mul(2) + common.bytes());
+    headers.add("Nats-Msg-Id", id);
+    if format == Format::CloudEvents {
+        headers.add("ce-id", &cloudevents::header_value(id));
+    }
     headers.append(common);
     headers
+}
+
+/// The id of a message, which a stream knows a repetition by: request, event, rule, and a hash of the object and the
+/// subject's template. One request can be the cause of several messages: a rule for each subject, and an event for each
+/// key of a multi-object delete.
+pub fn message_id(rule: &Rule, request: &Request, operation: &Operation, moment: Moment, object: u64) -> String {
+    let hash = identity::hexadecimal(object ^ rule.subject.hash());
+    [&request_id(request, moment), "/", operation.event_name(), "/", &rule.id, "/", &hash].concat()
 }
 
 /// The headers that rules of a format and an encoding of keys have in common.
@@ -50,6 +58,9 @@ pub fn common(
         add("Rgw-Tenant", &request.text(Text::Tenant));
     }
     add("Rgw-Request-Id", &request_id(request, moment));
+    if !request.bytes(Text::TransactionId).is_empty() {
+        add("Rgw-Transaction-Id", &request.text(Text::TransactionId));
+    }
     if key_encoding == KeyEncoding::Aws {
         add("Rgw-Key-Encoding", "aws");
     }

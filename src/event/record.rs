@@ -1,7 +1,7 @@
 //! The record: RGW's own, name for name and in its order (rgw-lua.md 4), as compact JSON.
 
 use super::json::{Json, hexadecimal};
-use super::request::{Map, Release, Request, Text};
+use super::request::{Map, Request, Text};
 use super::rule::{KeyEncoding, Rule};
 use super::{Moment, Omit, Operation};
 use std::borrow::Cow;
@@ -18,9 +18,9 @@ pub struct Record {
     opaque_at: usize,
 }
 
-/// The region: the zone group. 16 leaves it empty wherever it stands.
+/// The region: the zone group, where native records name it.
 pub fn region(request: &Request) -> &[u8] {
-    if request.release == Release::Pacific { b"" } else { request.bytes(Text::ZoneGroup) }
+    if request.features.records_have_region() { request.bytes(Text::ZoneGroup) } else { b"" }
 }
 
 /// The key, in one encoding or the other.
@@ -176,7 +176,7 @@ pub fn sortable(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Configuration;
+    use crate::event::{Configuration, Features};
     use crate::value::Value;
 
     const MOMENT: Moment = Moment { nanos: 1_795_331_934_454_048_123, sequence: 0x18EA_5B00_0000_0001 };
@@ -184,7 +184,7 @@ mod tests {
     /// The request whose native record stands first in a capture of RGW 18.2.7's own notifications.
     fn request() -> Request {
         let mut request = Request::default();
-        (request.release, request.status, request.size) = (Release::Reef, 200, 11);
+        (request.features, request.status, request.size) = (Features::REEF, 200, 11);
         for (text, value) in [
             (Text::RgwOp, "put_obj"),
             (Text::Id, "a164264a-7680-4efe-9372-8c53f1f5dbca.4227.8864992342245288281"),
@@ -298,14 +298,15 @@ mod tests {
         let message = message(&request());
         assert_eq!(std::str::from_utf8(&message.payload).unwrap(), ours);
         assert_eq!(message.subject, "s3.nbk.ObjectCreated:Put");
-        let id = "a164264a-7680-4efe-9372-8c53f1f5dbca.4227.8864992342245288281/ObjectCreated:Put/cfg-nbk/670ce205";
+        let id =
+            "a164264a-7680-4efe-9372-8c53f1f5dbca.4227.8864992342245288281/ObjectCreated:Put/cfg-nbk/056251082c4034c7";
         assert_eq!(message.headers.iter().next(), Some(("Nats-Msg-Id", id)));
     }
 
     #[test]
     fn sixteen_leaves_the_region_empty() {
         let mut request = request();
-        request.release = Release::Pacific;
+        request.features = Features::PACIFIC;
         let message = message(&request);
         let record: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
         assert_eq!(record["Records"][0]["awsRegion"], "");

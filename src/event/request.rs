@@ -1,5 +1,6 @@
 //! A request as plain values: what the reader in the Lua layer fills and the rest of this layer looks at.
 
+use super::features::Features;
 use super::operation::{Operation, Target};
 
 /// How much of one value is kept, in bytes. The longest that RGW takes: a key of 1,024, a header of 8,192.
@@ -13,18 +14,6 @@ const MAX_MAP: usize = 65536;
 const BAD_REQUEST: i64 = 400;
 const INVALID_ARGUMENT: i64 = -22;
 
-/// The release of Ceph that runs the script; found by probing, as no field tells (rgw-lua.md 1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Release {
-    /// 16.2, Pacific; also taken where no gateway is around.
-    #[default]
-    Pacific,
-    /// 17.2 and 18.2: Quincy and Reef, and 19.2, Squid.
-    Reef,
-    /// 20.2, Tentacle.
-    Tentacle,
-}
-
 /// The texts of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -35,6 +24,8 @@ pub enum Text {
     Method,
     /// `Request.Id`.
     Id,
+    /// `Request.TransactionId`: what the reply's `x-amz-request-id` says.
+    TransactionId,
     /// `Request.RGWId`.
     RgwId,
     /// `Request.ZoneGroup.Name`.
@@ -186,20 +177,24 @@ impl Map {
 /// A request of the gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The release that it comes from.
-    pub release: Release,
+    /// What the gateway that it comes from shows to scripts.
+    pub features: Features,
     /// `Request.Response.HTTPStatusCode`.
     pub status: i64,
     /// `Request.Response.RGWCode`: for a form alone.
     pub code: i64,
     /// Whether this is a part of an upload: `Request.HTTP.Parameters.uploadId` is there.
     pub part: bool,
+    /// Whether this is one key of a multi-object delete, for each of which the script runs.
+    pub per_key: bool,
     /// The size of the object after the operation (before it, for a removal), in bytes.
     pub size: i64,
     /// User metadata: the headers `x-amz-meta-*`.
     pub metadata: Map,
     /// `Request.Tags`.
     pub tags: Map,
+    /// `Request.Bucket.Tags`; none where this gateway does not show them.
+    pub bucket_tags: Option<Map>,
     /// All texts in one piece, and where each one is in it.
     texts: Vec<u8>,
     places: [(usize, usize); TEXTS],
@@ -289,8 +284,8 @@ impl Request {
             return None;
         }
         // A completion that is repeated is answered as done, and RGW does not notify of it. Only then is there an object whose
-        // size is shown; 16 may show it in any case.
-        let repeated = operation.is_completion() && self.size != 0 && self.release > Release::Pacific;
+        // size is shown.
+        let repeated = operation.is_completion() && self.size != 0 && self.features.completions_have_no_size();
         (!repeated).then_some(operation)
     }
 
@@ -299,15 +294,21 @@ impl Request {
         self.bytes(Text::Directive).eq_ignore_ascii_case(b"REPLACE")
     }
 
-    /// Whether it removed objects whose keys no release shows to a script.
+    /// Whether its operation removes several objects.
     pub fn is_multi_delete(&self) -> bool {
-        self.bytes(Text::RgwOp) == b"multi_object_delete" && (200..300).contains(&self.status)
+        self.bytes(Text::RgwOp) == b"multi_object_delete"
+    }
+
+    /// Whether it removed objects whose keys this gateway does not show to a script.
+    pub fn hides_its_keys(&self) -> bool {
+        self.is_multi_delete() && !self.per_key && (200..300).contains(&self.status)
     }
 
     /// Whether, by operation, method and status alone, the rest of the request is worth reading.
     pub fn candidate(&self) -> Option<&'static Operation> {
         // postRequest runs for failed and denied requests too (rgw-lua.md 1a).
-        let operation = Operation::of(self.bytes(Text::RgwOp), self.bytes(Text::Method))?;
+        let name = if self.per_key { b"delete_obj" } else { self.bytes(Text::RgwOp) };
+        let operation = Operation::of(name, self.bytes(Text::Method))?;
         // A form can ask that its sender be sent on (success_action_redirect); and for a status that is none, which RGW finds
         // out when the object is there.
         let by_form = self.status == 303 || (self.status == BAD_REQUEST && self.code == INVALID_ARGUMENT);
@@ -354,14 +355,14 @@ mod tests {
 
     #[test]
     fn a_completion_that_is_repeated_is_no_event_where_that_can_be_told() {
-        let completion = |release, size| {
+        let completion = |features, size| {
             let mut completion = request("complete_multipart", 200);
-            (completion.release, completion.size) = (release, size);
+            (completion.features, completion.size) = (features, size);
             completion.event().is_some()
         };
-        assert!(completion(Release::Reef, 0) && completion(Release::Tentacle, 0));
-        assert!(!completion(Release::Reef, 5) && !completion(Release::Tentacle, 5));
-        assert!(completion(Release::Pacific, 0) && completion(Release::Pacific, 5));
+        assert!(completion(Features::REEF, 0) && completion(Features::TENTACLE, 0));
+        assert!(!completion(Features::REEF, 5) && !completion(Features::TENTACLE, 5));
+        assert!(completion(Features::PACIFIC, 0) && completion(Features::PACIFIC, 5));
     }
 
     #[test]

@@ -84,6 +84,7 @@ pub struct Rule {
     regex: Option<Regex>,
     metadata: Vec<(Vec<u8>, Vec<u8>)>,
     tags: Vec<(Vec<u8>, Vec<u8>)>,
+    bucket_tags: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Configuration {
@@ -125,7 +126,7 @@ impl Configuration {
                 fields.problem(&key, format!("is {} as in another notification; ids must differ", rule.id));
             }
         }
-        let events = rules.iter().fold(0, |all, rule| all | rule.events);
+        let events = rules.iter().fold(0, |all, rule| all | rule.needs());
         let gates = rules.iter().map(|rule| Gate::new(rule.events, &rule.buckets, &rule.prefix)).collect();
         (Configuration { endpoint, rules, gates, events }, fields.finish())
     }
@@ -141,11 +142,14 @@ impl Configuration {
         passed.filter_map(move |(_, rule)| Some((rule, rule.fits(request, operation)?)))
     }
 
-    /// The events that its rules ask for: the bits of the operations.
+    /// The events that its rules ask for: the bits of the operations, and [`BUCKET_TAGS`] where a rule looks at these.
     pub fn events(&self) -> u32 {
         self.events
     }
 }
+
+/// Beside the bits of operations: whether the tags of the bucket are needed.
+pub const BUCKET_TAGS: u32 = 1 << 31;
 
 /// The keys of a rule: of a table `[[notification]]`, or of the whole where there is none.
 const RULE: [&str; 10] =
@@ -189,6 +193,7 @@ impl Rule {
             regex: None,
             metadata: Vec::new(),
             tags: Vec::new(),
+            bucket_tags: Vec::new(),
         };
         if let Some(filter) = fields.value("filter") {
             let mut inner = Fields::new(&fields.path("filter"), filter);
@@ -224,6 +229,12 @@ impl Rule {
             fields.problem("metadata", "has a name that does not begin with x-amz-meta-");
         }
         self.tags = pairs(fields, "tags");
+        self.bucket_tags = pairs(fields, "bucket_tags");
+    }
+
+    /// The bits of the operations that it asks for, and [`BUCKET_TAGS`].
+    fn needs(&self) -> u32 {
+        self.events | if self.bucket_tags.is_empty() { 0 } else { BUCKET_TAGS }
     }
 
     /// Its id as the inside of a JSON string.
@@ -257,7 +268,9 @@ impl Rule {
             && key.ends_with(&self.suffix)
             && self.regex.as_ref().is_none_or(|regex| regex.is_match(key))
             && has(&self.metadata, &request.metadata)
-            && has(&self.tags, &request.tags);
+            && has(&self.tags, &request.tags)
+            // Where a gateway does not show them, every bucket may have them: an event too many is better than a lost one.
+            && request.bucket_tags.as_ref().is_none_or(|tags| has(&self.bucket_tags, tags));
         fits.then_some(operation)
     }
 }
@@ -428,6 +441,19 @@ mod tests {
         ] {
             assert_eq!(fits(text, &put), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_rule_for_tagged_buckets_fits_all_where_the_gateway_does_not_show_these_tags() {
+        let mut put = request("put_obj", "PUT", "b", "k");
+        let rule = "filter = { bucket_tags = { team = 'a' } }";
+        assert!(fits(rule, &put));
+        put.bucket_tags = Some(super::super::Map::default());
+        assert!(!fits(rule, &put));
+        put.bucket_tags.get_or_insert_default().add(b"team", b"a");
+        assert!(fits(rule, &put));
+        let needs = |text: &str| read(text).0.events() & BUCKET_TAGS != 0;
+        assert!(needs(rule) && !needs("filter = { tags = { team = 'a' } }"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Subjects: a template, and the escaping that makes any bytes a legal part of one, reversibly.
 
+use super::identity::hash;
 use super::request::{Request, Text};
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ const CUT_LENGTH: usize = CUT.len() + 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
-    fingerprint: String,
+    hash: u64,
     /// How often the key is in it.
     keys: usize,
     pattern: Arc<str>,
@@ -85,20 +86,18 @@ impl Template {
                 "{text} can get longer than the {MAX_SUBJECT} bytes of a subject: it has too many variables"
             ));
         }
-        // FNV-1a: short, and the same in every process and version.
-        let fingerprint =
-            text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        Ok(Template { pattern: pattern(&parts).into(), parts, fingerprint: format!("{fingerprint:08x}"), keys })
+        let hash = hash([text.as_bytes()]);
+        Ok(Template { pattern: pattern(&parts).into(), parts, hash, keys })
     }
 
     /// One that makes an empty subject, to go on with where none could be read.
     pub fn none() -> Template {
-        Template { parts: Vec::new(), fingerprint: String::new(), keys: 0, pattern: "".into() }
+        Template { parts: Vec::new(), hash: 0, keys: 0, pattern: "".into() }
     }
 
-    /// Eight digits that tell this template from others.
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    /// The hash of its text.
+    pub fn hash(&self) -> u64 {
+        self.hash
     }
 
     /// A subject with wildcards that all subjects of this template match.

@@ -38,6 +38,8 @@ pub struct Call {
     pub arguments: Vec<Value>,
     /// The request, for `notify`.
     pub request: event::Request,
+    /// Whether this gateway lets a script abort a request; for `admit`.
+    pub can_abort: bool,
     /// What reading found wrong; the work is not done then.
     pub refused: Option<Error>,
     /// What reading collects of tables among them.
@@ -410,7 +412,7 @@ pub enum Key {
     List,
     /// The coroutines that yield where others wait, as the keys of a table.
     Cooperative,
-    /// The user metadata of this state's request, once it was read (20 only), and what RGW walks it with.
+    /// The user metadata of this state's request, once it was read (where a map is walked once), and what RGW walks it with.
     Metadata,
     /// See `Metadata`.
     MetadataWalk,
@@ -420,6 +422,10 @@ pub enum Key {
     TagsWalk,
     /// The request that `admit` is about.
     Admitted,
+    /// The tags of the bucket, as `Metadata`.
+    BucketTags,
+    /// See `Metadata`.
+    BucketTagsWalk,
     /// The metatable of a class; the last key, as there are several.
     Class(Class),
 }
@@ -438,7 +444,9 @@ impl Key {
             Key::Tags => 7,
             Key::TagsWalk => 8,
             Key::Admitted => 9,
-            Key::Class(class) => 10_usize.wrapping_add(class as usize),
+            Key::BucketTags => 10,
+            Key::BucketTagsWalk => 11,
+            Key::Class(class) => 12_usize.wrapping_add(class as usize),
         };
         (super::luaopen_rgw_nats as *const c_void).wrapping_byte_add(place)
     }

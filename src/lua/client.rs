@@ -23,6 +23,7 @@ use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+pub use arguments::options;
 pub use future::{NewPoller, Sleep, Yielding};
 
 /// How many subscriptions one handle has at a time.

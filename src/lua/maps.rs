@@ -1,10 +1,10 @@
-//! The maps of `Request`: user metadata and tags, each walked as its release stands it (rgw-lua.md 3a).
+//! The maps of `Request`: user metadata and tags, each walked as its gateway stands it (rgw-lua.md 3a).
 
 use super::boundary::{Call, Key};
 use super::ffi::{self, lua_State};
 use super::fields::{kind, pop};
 use super::read::bytes;
-use crate::event::{self, Map, Release};
+use crate::event::{self, Features, Map};
 use std::ffi::{CStr, c_int};
 
 /// How many steps a walk over a map may take; more headers than any front end lets through.
@@ -13,12 +13,12 @@ const MAX_STEPS: usize = 10_000;
 /// Metadata that are none: RGW shows Swift's keys for temporary URLs so.
 const SECRET: [&[u8]; 2] = [b"x-amz-meta-temp-url-key", b"x-amz-meta-temp-url-key-2"];
 
-/// A map of a request: where its entries go, and how it is known on 20.
+/// A map of a request: where its entries go, and how it is known where it can be walked once.
 pub struct Walk {
     kept: fn(&mut event::Request) -> &mut Map,
     /// Only entries whose key begins so are kept.
     prefix: &'static [u8],
-    /// What RGW 20 has in the registry once someone has walked over this map.
+    /// What RGW has in the registry once someone has walked over this map, where it can be walked once.
     mark: &'static CStr,
     /// Where we keep what we have read, and what RGW walks with.
     copy: Key,
@@ -39,26 +39,33 @@ pub const TAGS: Walk = Walk {
     copy: Key::Tags,
     anchor: Key::TagsWalk,
 };
+pub const BUCKET_TAGS: Walk = Walk {
+    kept: |request| request.bucket_tags.get_or_insert_default(),
+    prefix: b"",
+    mark: c"Request.Bucket.Tags.Iterator",
+    copy: Key::BucketTags,
+    anchor: Key::BucketTagsWalk,
+};
 
 /// Reads the map on top of the stack.
-pub unsafe fn map(state: *mut lua_State, release: Release, call: &mut Call, walk: &Walk) {
+pub unsafe fn map(state: *mut lua_State, features: Features, call: &mut Call, walk: &Walk) {
     // SAFETY: as for request; the stack is as it was at the end.
     unsafe {
         let top = ffi::lua_gettop(state);
         ffi::luaL_checkstack(state, 12, std::ptr::null());
-        if release < Release::Tentacle || kind(state, top).is_empty() {
-            whole(state, release, call, walk);
+        if !features.walks_maps_once() || kind(state, top).is_empty() {
+            whole(state, features, call, walk);
             ffi::lua_settop(state, top);
         } else {
-            once(state, call, walk);
+            once(state, features, call, walk);
         }
     }
 }
 
-/// On 20 a map can be walked over once in a state: RGW goes on from where the last walk ended, in memory that Lua may have
+/// Where a map can be walked over once in a state, RGW goes on from where the last walk ended, in memory that Lua may have
 /// collected since. So what we read is kept for the next call in this state, and so is what RGW walks with; and where the
 /// script itself has been before us, the entries are left out.
-unsafe fn once(state: *mut lua_State, call: &mut Call, walk: &Walk) {
+unsafe fn once(state: *mut lua_State, features: Features, call: &mut Call, walk: &Walk) {
     // SAFETY: as for map, whose table stays where it is.
     unsafe {
         let top = ffi::lua_gettop(state);
@@ -75,7 +82,7 @@ unsafe fn once(state: *mut lua_State, call: &mut Call, walk: &Walk) {
             (walk.kept)(&mut call.request).truncate();
             return;
         }
-        whole(state, Release::Tentacle, call, walk);
+        whole(state, features, call, walk);
         ffi::lua_settop(state, top);
         call.scratch = (walk.kept)(&mut call.request).encode();
         ffi::lua_pushlstring(state, call.scratch.as_ptr().cast(), call.scratch.len());
@@ -84,7 +91,7 @@ unsafe fn once(state: *mut lua_State, call: &mut Call, walk: &Walk) {
 }
 
 /// Walks over the map on top of the stack and keeps its entries. May leave things above it.
-unsafe fn whole(state: *mut lua_State, release: Release, call: &mut Call, walk: &Walk) {
+unsafe fn whole(state: *mut lua_State, features: Features, call: &mut Call, walk: &Walk) {
     // SAFETY: as for map.
     unsafe {
         let map = ffi::lua_gettop(state);
@@ -99,7 +106,7 @@ unsafe fn whole(state: *mut lua_State, release: Release, call: &mut Call, walk: 
         }
         ffi::lua_pushvalue(state, map);
         ffi::lua_call(state, 1, 3);
-        // The step function, its state and the key stand at map + 1 to 3. RGW 20 keeps a pointer to the userdata that it
+        // The step function, its state and the key stand at map + 1 to 3. RGW 19 and newer keep a pointer to the userdata that it
         // walks with, the first key: Lua must not collect it.
         anchor(state, map + 3, walk);
         for step in 0..MAX_STEPS {
@@ -110,8 +117,8 @@ unsafe fn whole(state: *mut lua_State, release: Release, call: &mut Call, walk: 
             if ffi::lua_type(state, -2) == ffi::LUA_TNIL {
                 return;
             }
-            // 16 and 18 look the last key up to go on from it. With a key that is there twice they never get past it.
-            if release < Release::Tentacle && ffi::lua_rawequal(state, -2, map + 3) != 0 {
+            // Others look the last key up to go on from it. With a key that is there twice they never get past it.
+            if !features.walks_maps_once() && ffi::lua_rawequal(state, -2, map + 3) != 0 {
                 break;
             }
             if step == 0 {
@@ -121,7 +128,7 @@ unsafe fn whole(state: *mut lua_State, release: Release, call: &mut Call, walk: 
             pop(state);
             // And they look it up as far as its first NUL: what they then do not find aborts them.
             let string = ffi::lua_type(state, -1) == ffi::LUA_TSTRING;
-            if release < Release::Tentacle && string && bytes(state, -1).contains(&0) {
+            if !features.walks_maps_once() && string && bytes(state, -1).contains(&0) {
                 break;
             }
             ffi::lua_replace(state, map + 3);
@@ -150,7 +157,7 @@ unsafe fn entry(state: *mut lua_State, call: &mut Call, walk: &Walk) {
         }
         match ffi::lua_type(state, -2) {
             ffi::LUA_TSTRING => ffi::lua_pushvalue(state, -2),
-            // 20 gives keys as userdata that can be made into a string.
+            // Where maps are walked once, keys are userdata that can be made into a string.
             ffi::LUA_TUSERDATA => {
                 ffi::luaL_tolstring(state, -2, std::ptr::null_mut());
             }

@@ -1,14 +1,22 @@
-//! The reader of `Request`: with its maps (`maps.rs`), the one place that knows how each release of Ceph shows it (rgw-lua.md 3).
+//! The reader of `Request`: with its maps (`maps.rs`), the one place that knows how gateways show it (rgw-lua.md 3). What
+//! differs between them goes by [`Features`].
 
+use super::admit;
 use super::boundary::Call;
+use super::features::features;
 use super::ffi::{self, lua_State};
 use super::fields::{has_text, integer, kind, pop, table, text};
-use super::maps::{METADATA, TAGS, map};
-use super::read::{bytes, refuse};
+use super::maps::{BUCKET_TAGS, METADATA, TAGS, map};
+use super::read::{Token, bytes, refuse};
 use crate::error::Code;
-use crate::event::{self, Operation, Release, Text};
+use crate::event::{self, Features, Operation, Text};
 use crate::process;
+use crate::value::Value;
 use std::ffi::c_int;
+
+/// The error where nothing was done yet that could be notified of.
+const BEFORE: &str = "notify runs before the operation here, of which nothing is known yet: put this script with \
+                      --context=postRequest";
 
 /// Reads what can be known of a request before it is done: its operation, bucket and object.
 ///
@@ -21,12 +29,12 @@ pub unsafe fn to_be(state: *mut lua_State, index: c_int, call: &mut Call) {
             refuse(call, Code::BadArgument, "the first argument must be Request, as RGW gives it to the script");
             return;
         }
-        let release = release(state, index);
-        call.request.release = release;
-        // Before 20 the bucket and the object are not known yet, and nothing could be refused.
-        if release < Release::Tentacle {
+        let features = features(state, index);
+        call.request.features = features;
+        if !call.can_abort {
             return;
         }
+        text(state, index, c"Id", call, Text::Id);
         text(state, index, c"RGWOp", call, Text::RgwOp);
         // As if it were done.
         call.request.status = 200;
@@ -35,7 +43,7 @@ pub unsafe fn to_be(state: *mut lua_State, index: c_int, call: &mut Call) {
             call.request = event::Request::default();
             return;
         }
-        bucket(state, index, release, call);
+        bucket(state, index, features, call);
         if table(state, index, c"Object") {
             text(state, -1, c"Name", call, Text::Key);
             text(state, -1, c"Instance", call, Text::VersionId);
@@ -45,7 +53,7 @@ pub unsafe fn to_be(state: *mut lua_State, index: c_int, call: &mut Call) {
             call.request.part = call.request.bytes(Text::RgwOp) == b"put_obj" && is_part(state, index);
             if table(state, -1, c"Metadata") {
                 text(state, -1, c"x-amz-tagging", call, Text::Tagging);
-                map(state, release, call, &METADATA);
+                map(state, features, call, &METADATA);
                 pop(state);
             }
             pop(state);
@@ -56,8 +64,8 @@ pub unsafe fn to_be(state: *mut lua_State, index: c_int, call: &mut Call) {
     }
 }
 
-/// Reads a request. What is there is asked for by the release's own list of fields: reading another one raises, and on
-/// 16.2 throws a C++ exception.
+/// Reads a request. Only fields that the gateway is known to have are asked for: reading another one raises, and on 16.2
+/// throws a C++ exception.
 pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
     // SAFETY: as for Function::read. Each table is popped before the next one is fetched, as tables of one kind take
     // each other's place on 16 and 18.
@@ -66,18 +74,35 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
             refuse(call, Code::BadArgument, "the first argument must be Request, as RGW gives it to the script");
             return;
         }
-        let release = release(state, index);
-        call.request.release = release;
+        let features = features(state, index);
+        call.request.features = features;
         text(state, index, c"RGWOp", call, Text::RgwOp);
         if call.request.bytes(Text::RgwOp).is_empty() {
             refuse(call, Code::BadRequest, "the request has no RGWOp");
             return;
         }
+        let mut refused = false;
         if table(state, index, c"Response") {
             call.request.status = integer(state, c"HTTPStatusCode");
             if call.request.bytes(Text::RgwOp) == b"post_obj" {
                 call.request.code = integer(state, c"RGWCode");
             }
+            if call.request.status == admit::STATUS && process::has_refusals() {
+                call.request.code = integer(state, c"RGWCode");
+                pop(state);
+                text(state, index, c"Id", call, Text::Id);
+                refused = process::is_refused(&call.request);
+                if refused {
+                    // The status is what `admit` has written, whatever became of the request.
+                    call.request.status = 200;
+                }
+            } else {
+                pop(state);
+            }
+        }
+        if call.request.is_multi_delete() && table(state, index, c"Object") {
+            // Some gateways run the script for each key.
+            call.request.per_key = has_text(state, c"Name");
             pop(state);
         }
         if table(state, index, c"HTTP") {
@@ -94,7 +119,7 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
             call.request.part = operation.event_name() == "ObjectCreated:Put" && is_part(state, index);
             if table(state, -1, c"Metadata") {
                 if is_kept(state, operation, call) {
-                    map(state, release, call, &METADATA);
+                    map(state, features, call, &METADATA);
                 }
                 if operation.event_name() == "ObjectCreated:Put" {
                     text(state, -1, c"x-amz-tagging", call, Text::Tagging);
@@ -105,8 +130,18 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
         }
         let Some(operation) = call.request.candidate() else { return };
         text(state, index, c"Id", call, Text::Id);
+        text(state, index, c"TransactionId", call, Text::TransactionId);
         text(state, index, c"RGWId", call, Text::RgwId);
-        bucket(state, index, release, call);
+        bucket(state, index, features, call);
+        if !features.plain && call.request.bytes(Text::BucketId).is_empty() {
+            // A bucket has its id once it is loaded, which comes before any operation that succeeds.
+            if refused {
+                call.request = event::Request::default();
+            } else {
+                refuse(call, Code::BadRequest, BEFORE);
+            }
+            return;
+        }
         zone_group(state, index, call);
         if table(state, index, c"Object") {
             text(state, -1, c"Name", call, Text::Key);
@@ -114,15 +149,15 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
             call.request.size = integer(state, c"Size");
             pop(state);
         }
-        if operation.is_copy() && release > Release::Pacific {
+        if operation.is_copy() && features.has_user_and_copy_source() {
             copied_size(state, index, call);
         }
-        owner(state, index, release, call);
+        owner(state, index, features, call);
         if !is_tagged_as_sent(state, index, operation, call) && table(state, index, c"Tags") {
-            map(state, release, call, &TAGS);
+            map(state, features, call, &TAGS);
             pop(state);
-            // 20 takes the tags of a copy from the request as it does the metadata, and shows them nowhere else.
-            if operation.is_copy() && release == Release::Tentacle && call.request.replaces() {
+            // The copy gets the tags of the request, as it does the metadata, and nothing shows them.
+            if operation.is_copy() && features.shows_source_tags_of_copy() && call.request.replaces() {
                 call.request.tags.truncate();
             }
             if call.request.tags.is_truncated() {
@@ -149,38 +184,7 @@ unsafe fn is_request(state: *mut lua_State, index: c_int) -> bool {
     unsafe { matches!(kind(state, index), b"" | b"Request" | b"RequestMeta") }
 }
 
-/// Finds out which release runs the script; asking `Request` for what it lacks is no way. 20 names `Request`'s table
-/// otherwise than 16 and 18 do; 18 has a global `RGW`, a table with a name of its own, that 16 has not. A request that a
-/// script has made is of the release whose globals are there.
-unsafe fn release(state: *mut lua_State, index: c_int) -> Release {
-    // SAFETY: four slots are used and given back; rawget calls no metamethod.
-    unsafe {
-        let name = kind(state, index);
-        if name == b"Request" {
-            return Release::Tentacle;
-        }
-        let mut found = Release::Pacific;
-        ffi::lua_pushglobaltable(state);
-        ffi::lua_pushstring(state, c"RGW".as_ptr());
-        ffi::lua_rawget(state, -2);
-        let top = ffi::lua_gettop(state);
-        if ffi::lua_type(state, top) != ffi::LUA_TNIL && (name.is_empty() || !kind(state, top).is_empty()) {
-            found = Release::Reef;
-        }
-        pop(state);
-        if name.is_empty() {
-            ffi::lua_pushstring(state, c"RGW_ABORT_REQUEST".as_ptr());
-            if ffi::lua_rawget(state, -2) != ffi::LUA_TNIL {
-                found = Release::Tentacle;
-            }
-            pop(state);
-        }
-        pop(state);
-        found
-    }
-}
-
-unsafe fn bucket(state: *mut lua_State, index: c_int, release: Release, call: &mut Call) {
+unsafe fn bucket(state: *mut lua_State, index: c_int, features: Features, call: &mut Call) {
     // SAFETY: as for done.
     unsafe {
         if !table(state, index, c"Bucket") {
@@ -189,10 +193,12 @@ unsafe fn bucket(state: *mut lua_State, index: c_int, release: Release, call: &m
         text(state, -1, c"Tenant", call, Text::Tenant);
         text(state, -1, c"Name", call, Text::Bucket);
         text(state, -1, c"Id", call, Text::BucketId);
+        if needs_bucket_tags(state, call) {
+            bucket_tags(state, features, call);
+        }
         if table(state, -1, c"User") {
             text(state, -1, c"Id", call, Text::BucketOwner);
-            // 20 writes an owner as tenant$id, the others without the tenant (rgw-lua.md 4).
-            if release == Release::Tentacle {
+            if features.has_accounts() {
                 ffi::lua_getfield(state, -1, c"Tenant".as_ptr());
                 if ffi::lua_type(state, -1) == ffi::LUA_TSTRING {
                     call.request.qualify(Text::BucketOwner, bytes(state, -1));
@@ -200,10 +206,45 @@ unsafe fn bucket(state: *mut lua_State, index: c_int, release: Release, call: &m
                 pop(state);
             }
             pop(state);
-        } else if release == Release::Tentacle {
+        } else if features.has_accounts() {
             text(state, -1, c"Account", call, Text::BucketOwner);
         }
         pop(state);
+    }
+}
+
+/// Whether a rule looks at the tags of the bucket: one of the file that the second argument names, or of a table.
+unsafe fn needs_bucket_tags(state: *mut lua_State, call: &Call) -> bool {
+    // SAFETY: as for done.
+    unsafe {
+        if ffi::lua_type(state, 2) == ffi::LUA_TSTRING {
+            return std::str::from_utf8(bytes(state, 2)).is_ok_and(process::needs_bucket_tags);
+        }
+        call.tokens.iter().any(|token| matches!(token, Token::Value(Value::String(key)) if key == b"bucket_tags"))
+    }
+}
+
+/// The tags of the bucket, which is on top of the stack, where the gateway shows them. Elsewhere reading them raises, within a
+/// protected call; on 16.2 it would throw a C++ exception.
+unsafe fn bucket_tags(state: *mut lua_State, features: Features, call: &mut Call) {
+    // SAFETY: as for done; the function, its arguments and the map take eight slots.
+    unsafe {
+        let bucket = ffi::lua_gettop(state);
+        ffi::luaL_checkstack(state, 8, std::ptr::null());
+        let shown = if features.plain {
+            table(state, bucket, c"Tags")
+        } else {
+            features.rgw_table && ffi::luaL_getmetafield(state, bucket, c"__index".as_ptr()) == ffi::LUA_TFUNCTION && {
+                ffi::lua_pushvalue(state, bucket);
+                ffi::lua_pushstring(state, c"Tags".as_ptr());
+                ffi::lua_pcall(state, 2, 1, 0) == ffi::LUA_OK && ffi::lua_type(state, -1) == ffi::LUA_TTABLE
+            }
+        };
+        if shown {
+            call.request.bucket_tags = Some(event::Map::default());
+            map(state, features, call, &BUCKET_TAGS);
+        }
+        ffi::lua_settop(state, bucket);
     }
 }
 
@@ -259,22 +300,23 @@ unsafe fn copied_size(state: *mut lua_State, index: c_int, call: &mut Call) {
     }
 }
 
-/// Who asked: `ObjectOwner.User`, a table before 20 and a text from then on. 16 has no `Request.User`.
-unsafe fn owner(state: *mut lua_State, index: c_int, release: Release, call: &mut Call) {
+/// Who asked: `ObjectOwner.User`, a table with an `Id`, or a text where owners can be accounts.
+unsafe fn owner(state: *mut lua_State, index: c_int, features: Features, call: &mut Call) {
     // SAFETY: as for done.
     unsafe {
         if !table(state, index, c"ObjectOwner") {
             return;
         }
-        if release == Release::Tentacle {
+        if features.has_accounts() {
             text(state, -1, c"User", call, Text::User);
         } else if table(state, -1, c"User") {
             text(state, -1, c"Id", call, Text::User);
             pop(state);
         }
         pop(state);
-        // Of a request by Swift it is empty before 20; 18 has the user in another place.
-        if call.request.bytes(Text::User).is_empty() && release == Release::Reef && table(state, index, c"User") {
+        // Of a request by Swift it is empty where owners are tables; `User` has it, where that is there.
+        let elsewhere = features.has_user_and_copy_source() && !features.has_accounts();
+        if call.request.bytes(Text::User).is_empty() && elsewhere && table(state, index, c"User") {
             text(state, -1, c"Id", call, Text::User);
             pop(state);
         }

@@ -4,7 +4,7 @@ use super::file::File;
 use super::slot::{Slot, Use};
 use crate::config::refuse;
 use crate::error::{Code, Error};
-use crate::event::{Configuration, Moment, Operation, Request};
+use crate::event::{BUCKET_TAGS, Configuration, Moment, Operation, Request};
 use crate::log;
 use crate::value::Value;
 use std::collections::HashMap;
@@ -160,6 +160,11 @@ impl Configurations {
         // Whether a delete makes a marker is for a rule to say.
         let bits = operation.bit() | operation.as_marker().map_or(0, Operation::bit);
         lock(&self.files).get(path).is_none_or(|file| file.events() & bits != 0)
+    }
+
+    /// Whether a rule of the file of a path looks at the tags of buckets, or could: one that was not read yet may.
+    pub fn needs_bucket_tags(&self, path: &str) -> bool {
+        lock(&self.files).get(path).is_none_or(|file| file.events() & BUCKET_TAGS != 0)
     }
 
     /// What `status()` shows of the files.

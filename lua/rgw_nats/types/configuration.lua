@@ -183,6 +183,8 @@
 ---Names with a value each that the request's metadata have; the names begin with `x-amz-meta-`, in any case.
 ---@field metadata? table<string, string>
 ---@field tags? table<string, string> Names with a value each that `Request.Tags` has.
+---Names with a value each that `Request.Bucket.Tags` has (Ceph main); elsewhere it fits every bucket.
+---@field bucket_tags? table<string, string>
 
 ---The request that RGW gives to a script.
 ---@class rgw_nats.Request: table
@@ -205,10 +207,22 @@
 ---@class (exact) rgw_nats.Status
 ---@field version string The version of the module.
 ---@field ignored integer How many requests `notify` has seen that were no event, or fitted no rule.
----@field multi_deletes integer How many of them were multi-object deletes, whose keys no release shows to a script.
+---How many of them were multi-object deletes whose keys the gateway did not show to the script.
+---@field multi_deletes integer
+---@field admit rgw_nats.AdmitStatus
 ---@field configurations rgw_nats.FileState[] A list with the state of each file in use, in the order of their paths.
 ---A list with what `connection:status()` returns for each open connection, in the order of their `url`.
 ---@field connections rgw_nats.ConnectionStatus[]
+
+---What `admit` takes beside the configuration.
+---@class (exact) rgw_nats.AdmitOptions
+---@field write_response? boolean Whether a refusal writes 503, `ServiceUnavailable`, into `Request.Response`.
+
+---What became of `admit`.
+---@class (exact) rgw_nats.AdmitStatus
+---@field refused integer How many requests it has refused.
+---@field executed integer How many of these the gateway executed all the same.
+---@field warning? string Why it refuses none here.
 
 ---The state of a file.
 ---@class (exact) rgw_nats.FileState
