@@ -1,24 +1,35 @@
--- Runs a script in the emulator, on requests to objects of these names: what test_emulator.py holds against a gateway.
+-- Runs scripts in the emulator, each in its context, on requests to objects of these names: what test_emulator.py holds
+-- against a gateway.
 --
---   lua5.3 emulate.lua RELEASE CONTEXT SCRIPT OPERATION:NAME:TAGS …
-local release, context, path = arg[1], arg[2], arg[3]
+--   lua5.3 emulate.lua RELEASE CONTEXT:SCRIPT … -- OPERATION:NAME:TAGS:STATUS …
 package.path = arg[0]:gsub("[^/]*$", "") .. "../lua/?.lua;" .. package.path
 local emulator = require("rgw_nats.emulator")
 
-local file = assert(io.open(path))
-local script = file:read("a")
-file:close()
-local gateway = emulator.new(release)
-for place = 4, #arg do
-  local operation, name, tags = arg[place]:match("^([%w_]+):(%w[%w_]*):(.*)$")
+-- The operations that test_emulator.py sends metadata with.
+local WITH_METADATA = { put_obj = true, copy_obj = true, init_multipart = true }
+
+local scripts, place = {}, 2
+while arg[place] ~= "--" do
+  local context, path = arg[place]:match("^(%a+):(.*)$")
+  local file = assert(io.open(path))
+  table.insert(scripts, { context, file:read("a") })
+  file:close()
+  place = place + 1
+end
+local gateway = emulator.new(arg[1])
+for number = place + 1, #arg do
+  local operation, name, tags, status = arg[number]:match("^([%w_]+):([%w_]*):(.*):(%w*)$")
   local pairs_of_tags = {}
   for key, value in tags:gmatch("(%w+)=(%w+)") do table.insert(pairs_of_tags, { key, value }) end
   local request = gateway:request(operation, {
     Bucket = { Name = "bkt" },
-    Object = { Name = name, Size = 5 },
-    HTTP = { Metadata = { ["x-amz-meta-foo"] = "bar" } },
+    Object = name ~= "" and { Name = name, Size = 5 } or nil,
+    HTTP = { Metadata = WITH_METADATA[operation] and { ["x-amz-meta-foo"] = "bar" } or nil },
     Tags = pairs_of_tags,
+    Response = status ~= "" and { HTTPStatus = status } or nil,
   })
-  local ok, problem = gateway:run(script, request, context)
-  if not ok then io.stderr:write(name, ": ", problem, "\n") end
+  for _, script in ipairs(scripts) do
+    local ok, problem = gateway:run(script[2], request, script[1])
+    if not ok then io.stderr:write(operation, " ", name, ": ", problem, "\n") end
+  end
 end

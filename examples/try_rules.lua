@@ -1,7 +1,7 @@
 -- Tries the rules of a file without Ceph: prints what a subscriber gets of requests as a release of Ceph shows them.
 --
 --   nats-server -a 127.0.0.1 -p 4222 &
---   lua5.3 try_rules.lua /etc/ceph/rgw_nats.toml [16.2|18.2|20.2] [PORT]
+--   lua5.3 try_rules.lua /etc/ceph/rgw_nats.toml [16.2|18.2|19.2|20.2|main] [PORT]
 --
 -- All goes to that nats-server, whatever `url` in the file is. What is for that broker alone (logins, TLS, streams, a
 -- spool) is left out.

@@ -33,6 +33,7 @@ build = {
       ["rgw_nats.async.check"] = "lua/rgw_nats/async/check.lua",
       ["rgw_nats.async.tasks"] = "lua/rgw_nats/async/tasks.lua",
       ["rgw_nats.emulator"] = "lua/rgw_nats/emulator.lua",
+      ["rgw_nats.emulator.contexts"] = "lua/rgw_nats/emulator/contexts.lua",
       ["rgw_nats.emulator.fields"] = "lua/rgw_nats/emulator/fields.lua",
       ["rgw_nats.emulator.maps"] = "lua/rgw_nats/emulator/maps.lua",
       ["rgw_nats.emulator.merge"] = "lua/rgw_nats/emulator/merge.lua",

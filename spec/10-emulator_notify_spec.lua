@@ -189,7 +189,7 @@ for place, release in ipairs({ "16.2", "18.2", "20.2" }) do
   end)
 end
 
-for _, release in ipairs({ "16.2", "18.2", "20.2" }) do
+for _, release in ipairs({ "16.2", "18.2", "19.2", "20.2", "main" }) do
   describe("notify() minds the ways of " .. release .. ":", function()
     local gateway = emulator.new(release)
     after_each(function()

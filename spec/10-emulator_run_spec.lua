@@ -1,7 +1,7 @@
--- gateway:run(): contexts, what scripts share, what they leave behind, and what ends them.
+-- gateway:run(): what scripts share, what they leave behind, and what ends them.
 local emulator = require("rgw_nats.emulator")
 
-local RELEASES = { "16.2", "18.2", "20.2" }
+local RELEASES = { "16.2", "18.2", "19.2", "20.2", "main" }
 
 -- Runs a script that comes to its end, and returns what it has logged, in one text.
 local function logged(gateway, script, request, context)
@@ -32,6 +32,7 @@ describe("gateway:run()", function()
       ["runs requests that gateway:request() of a 18.2 made"] = { "", {} },
       ["requests that gateway:request() of a 18.2 made"] = { "", emulator.new("16.2"):request("put_obj") },
       ["preRequest or postRequest, not background"] = { "", request, "background" },
+      ["preRequest or postRequest, not postAuth"] = { "", request, "postAuth" },
     }) do
       local ok, problem = pcall(gateway.run, gateway, table.unpack(arguments, 1, 3))
       assert.is_false(ok)
@@ -122,74 +123,10 @@ describe("gateway:run()", function()
   end)
 end)
 
-describe("a preRequest script", function()
-  it("sees no result, no bucket, and before 20.2 nobody", function()
-    local wanted = {
-      ["16.2"] = "200 0 nil 2026/a.jpg 0 '' 0", ["18.2"] = "200 0 photos 2026/a.jpg 0 '' 0",
-      ["20.2"] = "200 0 photos 2026/a.jpg 0 'tester' 0",
-    }
-    for _, release in ipairs(RELEASES) do
-      local gateway = emulator.new(release)
-      local given = { Response = { HTTPStatusCode = 403 }, Tags = { a = "1" } }
-      local request = gateway:request("put_obj", given)
-      assert.equal(wanted[release], logged(gateway, [[
-        local bucket, owner = Request.Bucket, Request.ObjectOwner.User
-        RGWDebugLog(Request.Response.HTTPStatusCode)
-        RGWDebugLog(Request.Response.RGWCode)
-        RGWDebugLog(tostring(bucket and bucket.Id or bucket and bucket.Name))
-        RGWDebugLog(Request.Object.Name)
-        RGWDebugLog(Request.Object.Size)
-        RGWDebugLog(("'%s'"):format(type(owner) == "table" and owner.Id or owner))
-        RGWDebugLog(#Request.Tags)
-      ]], request, "preRequest"))
-      assert.equal(403, request.Response.HTTPStatusCode)
-    end
-  end)
-
-  it("sees where a copy comes from on 20.2 alone", function()
-    for _, release in ipairs(RELEASES) do
-      local gateway = emulator.new(release)
-      local script = "RGWDebugLog(tostring(Request.CopyFrom ~= nil))"
-      local shown = logged(gateway, script, gateway:request("copy_obj"), "preRequest")
-      assert.equal(tostring(release == "20.2"), shown)
-    end
-  end)
-
-  it("changes what later scripts see of the request", function()
-    local gateway = emulator.new("18.2")
-    local request = gateway:request("put_obj")
-    logged(gateway, [[
-      Request.HTTP.StorageClass = "COLD"
-      Request.HTTP.Metadata["x-amz-meta-a"] = "1"
-    ]], request, "preRequest")
-    assert.equal("COLD 1", logged(gateway, [[
-      RGWDebugLog(Request.HTTP.StorageClass)
-      RGWDebugLog(Request.HTTP.Metadata["x-amz-meta-a"])
-    ]], request))
-  end)
-
-  it("aborts the request on 20.2 alone, and there with the response that it has set", function()
-    for _, release in ipairs(RELEASES) do
-      local gateway = emulator.new(release)
-      local request = gateway:request("put_obj")
-      local script = "local r = Request.Response; r.HTTPStatusCode = 503; return RGW_ABORT_REQUEST or -1"
-      assert.same({ true }, { gateway:run(script, request, "preRequest") })
-      assert.equal(release == "20.2", gateway.aborted)
-      assert.equal(release == "20.2" and 503 or 200, request.Response.HTTPStatusCode)
-      assert.same({ true }, { gateway:run("return -1", gateway:request("put_obj")) })
-      assert.is_false(gateway.aborted)
-      for _, last in ipairs({ "return 0", "return -1.0", "return '-1'", "return -1, 0", "" }) do
-        gateway:run(last, request, "preRequest")
-        assert.is_false(gateway.aborted)
-      end
-    end
-  end)
-end)
-
 describe("RGW", function()
   it("is not there on 16.2, and has entries of few kinds on the others", function()
     assert.equal("nil", logged(emulator.new("16.2"), "RGWDebugLog(tostring(RGW))"))
-    for _, release in ipairs({ "18.2", "20.2" }) do
+    for _, release in ipairs({ "18.2", "19.2", "20.2", "main" }) do
       assert.equal("1 t 1.5 true 4", logged(emulator.new(release), [[
         RGW.number, RGW.text, RGW.float, RGW.flag = 1, "t", 1.5, true
         for _, name in ipairs({ "number", "text", "float", "flag" }) do RGWDebugLog(tostring(RGW[name])) end
@@ -202,7 +139,7 @@ describe("RGW", function()
   end)
 
   it("is locked for ever after an entry that is too large", function()
-    for _, release in ipairs({ "18.2", "20.2" }) do
+    for _, release in ipairs({ "18.2", "19.2", "20.2", "main" }) do
       local gateway = emulator.new(release)
       assert.matches("Lua maximum size of entry limit exceeded$", ended(gateway, "RGW.t = ('x'):rep(1000)"))
       local why = "on a real gateway this never ends: RGW is locked since it refused an entry for its size"
@@ -211,32 +148,34 @@ describe("RGW", function()
   end)
 end)
 
-describe("on 20.2", function()
-  it("a key that is read when its walk is through is a hazard", function()
-    local gateway = emulator.new("20.2")
-    local script = "local last for key in pairs(Request.Environment) do last = key end RGWDebugLog(tostring(last))"
-    assert.equal("", logged(gateway, script))
-    assert.matches("Request.Environment was walked to its end, and its key read then", gateway.hazards[1])
-  end)
+for _, release in ipairs({ "19.2", "20.2", "main" }) do
+  describe("on " .. release, function()
+    it("a key that is read when its walk is through is a hazard", function()
+      local gateway = emulator.new(release)
+      local script = "local last for key in pairs(Request.Environment) do last = key end RGWDebugLog(tostring(last))"
+      assert.equal("", logged(gateway, script))
+      assert.matches("Request.Environment was walked to its end, and its key read then", gateway.hazards[1])
+    end)
 
-  it("a walk goes wrong when metadata are added to", function()
-    local gateway = emulator.new("20.2")
-    local script = "for key in pairs(Request.HTTP.Metadata) do Request.HTTP.Metadata['x' .. tostring(key)] = '' end"
-    local why = "^the gateway has crashed: Request.HTTP.Metadata was walked on after its pairs had moved"
-    assert.matches(why, ended(gateway, script))
-  end)
+    it("a walk goes wrong when metadata are added to", function()
+      local gateway = emulator.new(release)
+      local script = "for key in pairs(Request.HTTP.Metadata) do Request.HTTP.Metadata['x' .. tostring(key)] = '' end"
+      local why = "^the gateway has crashed: Request.HTTP.Metadata was walked on after its pairs had moved"
+      assert.matches(why, ended(gateway, script))
+    end)
 
-  it("a walk steps over what comes after that which is taken away", function()
-    local gateway = emulator.new("20.2")
-    local request = gateway:request("put_obj", { HTTP = { Metadata = {
-      { "x-amz-a", "1" }, { "x-amz-b", "2" }, { "x-amz-c", "3" }, { "x-amz-d", "4" },
-    } } })
-    assert.equal("x-amz-a x-amz-c", logged(gateway, [[
-      for key in pairs(Request.HTTP.Metadata) do
-        local text = tostring(key)
-        RGWDebugLog(text)
-        Request.HTTP.Metadata[text] = nil
-      end
-    ]], request))
+    it("a walk steps over what comes after that which is taken away", function()
+      local gateway = emulator.new(release)
+      local request = gateway:request("put_obj", { HTTP = { Metadata = {
+        { "x-amz-a", "1" }, { "x-amz-b", "2" }, { "x-amz-c", "3" }, { "x-amz-d", "4" },
+      } } })
+      assert.equal("x-amz-a x-amz-c", logged(gateway, [[
+        for key in pairs(Request.HTTP.Metadata) do
+          local text = tostring(key)
+          RGWDebugLog(text)
+          Request.HTTP.Metadata[text] = nil
+        end
+      ]], request))
+    end)
   end)
-end)
+end

@@ -1,4 +1,5 @@
--- A gateway without Ceph: runs scripts on requests as Ceph 16.2, 18.2 and 20.2 show them. docs/emulator.md tells more.
+-- A gateway without Ceph: runs scripts on requests as releases of Ceph show them. docs/emulator.md tells more.
+local contexts = require("rgw_nats.emulator.contexts")
 local maps = require("rgw_nats.emulator.maps")
 local Proxies = require("rgw_nats.emulator.proxies")
 local requests = require("rgw_nats.emulator.requests")
@@ -6,7 +7,12 @@ local State = require("rgw_nats.emulator.state")
 
 -- While a script runs, globals are what it makes of them.
 local error, insert, load = error, table.insert, load
-local RELEASES = { ["16.2"] = 16, ["18.2"] = 18, ["20.2"] = 20 }
+-- A release is `verified` if it was compared with a real gateway; the others are made from Ceph's sources alone.
+local RELEASES = {
+  ["16.2"] = { number = 16, verified = true }, ["18.2"] = { number = 18, verified = true },
+  ["19.2"] = { number = 19, verified = false }, ["20.2"] = { number = 20, verified = true },
+  main = { number = 21, verified = false },
+}
 -- rgw_lua_max_runtime_per_state, in milliseconds.
 local MAX_RUNTIME = 1000
 local ABORT = -1
@@ -14,30 +20,35 @@ local ABORT = -1
 ---@class rgw_nats.emulator
 local emulator = {}
 
+---@alias rgw_nats.emulator.ReleaseName "16.2"|"18.2"|"19.2"|"20.2"|"main"
+
 ---A gateway of one release.
 ---@class rgw_nats.emulator.Gateway
----@field release "16.2"|"18.2"|"20.2"
+---@field release rgw_nats.emulator.ReleaseName
+---Whether the release was compared with a real gateway; 19.2 and main are made from Ceph's sources alone.
+---@field verified boolean
 ---@field log string[] What scripts have given to RGWDebugLog.
 ---@field hazards string[] What worked here, and is not safe on a gateway of this release.
 ---@field crashed? string Why the gateway has crashed; it runs nothing more then.
----@field aborted boolean Whether the last script asked for its request to be aborted (20.2, preRequest).
+---@field aborted boolean Whether the last script had its request aborted.
 ---@field private number rgw_nats.emulator.Release
 ---@field private shared [string, any][] What is in RGW.
 ---@field private requests integer How many requests it has had.
 local Gateway = {}
 Gateway.__index = Gateway
 
----A request, as the fields that RGW has for it; times are without the NUL of 20.2, maps are lists of pairs.
+---A request, as the fields that RGW has for it; times are without the NUL of 19.2 and newer, maps are lists of pairs.
 ---@class rgw_nats.emulator.Request: table
 
 ---Makes a gateway.
----@param release "16.2"|"18.2"|"20.2"
+---@param release rgw_nats.emulator.ReleaseName
 ---@return rgw_nats.emulator.Gateway
 function emulator.new(release)
-  local number = RELEASES[release]
-  if not number then error(("no release %s; there are 16.2, 18.2 and 20.2"):format(tostring(release)), 2) end
+  local known = RELEASES[release]
+  if not known then error(("no release %s; there are 16.2, 18.2, 19.2, 20.2 and main"):format(tostring(release)), 2) end
   return setmetatable({
-    release = release, log = {}, hazards = {}, aborted = false, number = number, shared = {}, requests = 0,
+    release = release, verified = known.verified, log = {}, hazards = {}, aborted = false, number = known.number,
+    shared = {}, requests = 0,
   }, Gateway)
 end
 
@@ -50,7 +61,7 @@ function Gateway:request(operation, given)
   self.requests = self.requests + 1
   local ok, request = pcall(requests.make, self.number, self.requests, operation, given or {})
   if not ok then error("emulator: " .. request, 2) end
-  return setmetatable(request, { release = self.number })
+  return setmetatable(request, { release = self.number, operation = operation })
 end
 
 -- The arguments of run, or an error for its caller.
@@ -62,8 +73,9 @@ local function check(gateway, script, request, context)
   if not metatable or metatable.release ~= gateway.number then
     return ("emulator: this gateway runs requests that gateway:request() of a %s made"):format(gateway.release)
   end
-  if context ~= "preRequest" and context ~= "postRequest" then
-    return ("emulator: a script runs as preRequest or postRequest, not %s"):format(tostring(context))
+  if not contexts.find(gateway.number, context) then
+    local known = contexts.listed(gateway.number)
+    return ("emulator: a script runs as %s, not %s"):format(known, tostring(context))
   end
 end
 
@@ -81,7 +93,7 @@ local function globals(gateway, state, request)
   -- The one thing that is in the table itself; it writes to the log of operations.
   rawset(all.Request, "Log", function() return 0 end)
   if gateway.number > 16 then all.RGW = proxies:shared(gateway.shared) end
-  if gateway.number == 20 then all.RGW_ABORT_REQUEST = ABORT end
+  if gateway.number >= 20 then all.RGW_ABORT_REQUEST = ABORT end
   return all
 end
 
@@ -98,33 +110,40 @@ local function outcome(gateway, stopped, results)
   return false, "the gateway has crashed: " .. gateway.crashed
 end
 
+-- Runs a script once; returns also whether it asks for the request to be aborted.
+local function execute(gateway, chunk, view)
+  local state = State.new(gateway.number >= 20 and MAX_RUNTIME or nil)
+  state:open(globals(gateway, state, view))
+  local results = table.pack(state:run(chunk))
+  state:close()
+  local ok, why = outcome(gateway, state.stopped, results)
+  local last = results[results.n]
+  return ok, why, ok and math.type(last) == "integer" and last == ABORT
+end
+
 ---Runs a script: its text, or a function, which has the same globals. Returns true if it came to its end, or false and
----what RGW writes to its log, or why there was no end.
+---what RGW writes to its log, or why there was no end, or why it was not run.
 ---@param script string|function
 ---@param request rgw_nats.emulator.Request
----@param context? "postRequest"|"preRequest" postRequest, if it is not given.
+---@param context? "postRequest"|"preRequest"|"postAuth" postRequest, if it is not given.
 ---@return boolean ok
 ---@return string? problem
 function Gateway:run(script, request, context)
-  context = context or "postRequest"
-  local wrong = check(self, script, request, context)
+  local wrong = check(self, script, request, context or "postRequest")
   if wrong then error(wrong, 2) end
+  context = contexts.find(self.number, context or "postRequest")
   self.aborted = false
-  if self.crashed then return false, "the gateway has crashed: " .. self.crashed end
+  local never = self.crashed and "the gateway has crashed: " .. self.crashed
+    or contexts.unreached(self.number, request, context)
+  if never then return false, never end
   local chunk, problem = script, nil
   if type(script) == "string" then chunk, problem = load(script, script) end
   if not chunk then return false, problem end
-  local early = context == "preRequest" and requests.early(self.number, request)
-  local state = State.new(self.number == 20 and MAX_RUNTIME or nil)
-  state:open(globals(self, state, early or request))
-  local results = table.pack(state:run(chunk))
-  state:close()
-  local ok, why = outcome(self, state.stopped, results)
+  local view = contexts.view(self.number, request, context)
+  local ok, why, aborts = execute(self, chunk, view)
+  self.aborted = aborts and self.number >= 20 and context ~= "postRequest"
+  if context ~= "postRequest" then contexts.finish(self.number, request, view, self.aborted) end
   if not ok then return false, why end
-  local last = results[results.n]
-  if early and self.number == 20 and math.type(last) == "integer" and last == ABORT then
-    self.aborted, request.Response = true, early.Response
-  end
   return true
 end
 

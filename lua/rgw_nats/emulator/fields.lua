@@ -1,17 +1,18 @@
--- What `Request` has in each release: the kinds of its tables, with their fields. Seen on 16.2.15, 18.2.7 and 20.2.4.
+-- What `Request` has in each release: the kinds of its tables, with their fields. Seen on 16.2.15, 18.2.7 and 20.2.4;
+-- read in Ceph's sources for 19.2 (19) and main (21).
 
----@alias rgw_nats.emulator.Release 16|18|20
+---@alias rgw_nats.emulator.Release 16|18|19|20|21
 
 -- While a script runs, globals are what it makes of them.
 local type = type
-local FIRST, LAST = 16, 20
+local FIRST, LAST = 16, 21
 
 local function since(first, what) return { what, first, LAST } end
 local function up_to(last, what) return { what, FIRST, last } end
 
 -- A field is what it holds: text, time, integer or boolean; a kind, by its capital; an owner, which is a User before
--- 20 and a text from then on; or a map of texts: sorted ("map"), with keys that can repeat ("multimap"), in an order of
--- its own besides ("unordered"), or one that scripts can change ("headers").
+-- 19 and a text from then on; or a map of texts: sorted ("map"), with keys that can repeat ("multimap"), in an order of
+-- its own besides ("unordered"), one that scripts can change ("headers"), or one that they cannot walk over ("tags").
 local KINDS = {
   Request = {
     RGWOp = "text", Dialect = "text", Id = "text", TransactionId = "text", RGWId = "text", Time = "time",
@@ -29,7 +30,8 @@ local KINDS = {
   Bucket = {
     Tenant = "text", Name = "text", Marker = "text", Id = "text", ZoneGroupId = "text", CreationTime = "time",
     MTime = "time", Count = up_to(18, "integer"), Size = up_to(18, "integer"), Quota = "Quota",
-    PlacementRule = "PlacementRule", User = "User", Account = since(20, "text"),
+    PlacementRule = "PlacementRule", User = "User", Account = since(19, "text"),
+    Tags = since(21, "tags"),
   },
   Quota = { MaxSize = "integer", MaxObjects = "integer", Enabled = "boolean", Rounded = "boolean" },
   PlacementRule = { Name = "text", StorageClass = "text" },
@@ -48,10 +50,11 @@ local fields = {
   KINDS = KINDS,
   -- Lists, counted from 0.
   LISTS = { Policies = "Policy", Statements = "text" },
-  -- Maps: what RGW calls their kind, and what they hold.
+  -- Maps: what RGW calls their kind, and what they hold. One that is `optional` is nil instead of empty.
   MAPS = {
     map = { "StringMap", "text" }, multimap = { "StringMap", "text" }, unordered = { "StringMap", "text" },
     headers = { "StringMap", "text" }, Grants = { "Grants", "Grant" },
+    tags = { "StringMap", "text", optional = true },
   },
 }
 

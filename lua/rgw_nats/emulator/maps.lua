@@ -15,7 +15,7 @@ local MAX_ENTRY, MAX_ENTRIES = 1000, 100000
 ---@field private release rgw_nats.emulator.Release
 ---@field private state rgw_nats.emulator.State
 ---@field private hazards string[]
----@field private walks table<string, table> The walk of 20 over each map, by the map's name.
+---@field private walks table<string, table> The walk of 19 and newer over each map, by the map's name.
 ---@field private by_key table<userdata, table>
 local Maps = {}
 Maps.__index = Maps
@@ -65,7 +65,7 @@ end
 
 --- The function that steps over a map. `named` leaves out what has an empty key, as 16 and 18 do with grants.
 function Maps:walk(path, data, show, named)
-  if self.release == 20 then return self:by_iterator(path, data, show) end
+  if self.release >= 19 then return self:by_iterator(path, data, show) end
   return self:by_last_key(path, data, show, named)
 end
 
@@ -99,15 +99,16 @@ function Maps:by_last_key(path, data, show, named)
   end
 end
 
--- A userdata with this metatable; RGW's keys on 20 are such. Lua itself can make none but closed files.
+-- A userdata with this metatable; RGW's keys on 19 and newer are such. Lua itself can make none but closed files.
 local function userdata(metatable)
   local file = assert(open("/dev/null"))
   file:close()
   return debug_setmetatable(file, metatable)
 end
 
--- 20 gives one userdata as each key, which stands at a place of the map and moves on. There is one for each map as the
--- script has spelled it; RGW finds it by a metatable, and uses its memory again though Lua may have collected it.
+-- 19 and newer give one userdata as each key, which stands at a place of the map and moves on. There is one for each
+-- map as the script has spelled it; RGW finds it by a metatable, and uses its memory again though Lua may have
+-- collected it.
 function Maps:by_iterator(path, data, show)
   local function begin()
     local walk = self.walks[path]
@@ -155,7 +156,7 @@ function Maps:hazard(text)
   insert(self.hazards, text)
 end
 
--- Walks of 20 stand at a place, whatever comes to be there. A new pair may move all of them elsewhere.
+-- Walks of 19 and newer stand at a place, whatever comes to be there. A new pair may move all of them elsewhere.
 local function put(self, data, key, value, moves)
   local place = maps.find(data, key)
   if place then

@@ -2,6 +2,8 @@
 local fields = require("rgw_nats.emulator.fields")
 
 local TYPES = { text = "string", time = "string", integer = "integer", boolean = "boolean" }
+-- The maps that have each key once.
+local UNIQUE = { map = true, headers = true, tags = true }
 
 local merge = {}
 
@@ -40,7 +42,6 @@ end
 ---@return [string, any][]
 function merge.map(release, what, default, given, path)
   local held = fields.MAPS[what][2]
-  local repeats = what ~= "map" and what ~= "headers"
   local data = {}
   if given == false then return data end
   local function add(key, value, over)
@@ -55,7 +56,7 @@ function merge.map(release, what, default, given, path)
   if replaced then
     for _, pair in ipairs(given) do
       if type(pair) ~= "table" then wrong(path, "a list of pairs", pair) end
-      add(pair[1], pair[2], not repeats)
+      add(pair[1], pair[2], UNIQUE[what])
     end
   else
     for key, value in pairs(given or {}) do add(key, value, true) end
@@ -66,7 +67,7 @@ end
 
 -- Who owns something: `tenant$id` or a table with both, as this release has it.
 local function owner(release, default, given, path)
-  if release == 20 then
+  if release >= 19 then
     if type(given) ~= "table" then return merge.value(release, "text", default, given, path) end
     local user = merge.value(release, "User", { Tenant = "", Id = "" }, given, path)
     return user.Tenant == "" and user.Id or user.Tenant .. "$" .. user.Id
@@ -107,7 +108,8 @@ end
 ---@return any
 function merge.value(release, what, default, given, path)
   if given == nil then return default end
-  if given == false and fields.MAPS[what] then return {} end
+  local map = fields.MAPS[what]
+  if given == false and map and not map.optional then return {} end
   if given == false and what ~= "boolean" then return nil end
   if what == "owner" then return owner(release, default, given, path) end
   local plain = TYPES[what]
@@ -117,7 +119,7 @@ function merge.value(release, what, default, given, path)
   end
   if type(given) ~= "table" then wrong(path, "a table", given) end
   if fields.KINDS[what] then return record(release, what, default, given, path) end
-  if fields.MAPS[what] then return merge.map(release, what, default, given, path) end
+  if map then return merge.map(release, what, default, given, path) end
   if fields.LISTS[what] then return list(release, fields.LISTS[what], given, path) end
   error(path .. " can't be given", 0)
 end

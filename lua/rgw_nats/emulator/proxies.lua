@@ -31,9 +31,10 @@ function Proxies.new(release, state, hazards)
 end
 
 -- The metatable of a table. 16 and 18 have one for each kind, and fill it anew for each table that they make: all of
--- that kind then look where the last one does. 20 has one for each place in the request, as the script has spelled it.
+-- that kind then look where the last one does. Newer ones have one for each place in the request, as the script has
+-- spelled it.
 function Proxies:metatable(kind, path)
-  local name = self.release < 20 and kind .. "Meta" or path
+  local name = self.release < 19 and kind .. "Meta" or path
   local metatable = self.metatables[name] or { __name = name }
   self.metatables[name] = metatable
   return metatable
@@ -75,14 +76,14 @@ end
 
 -- What a script sees of a value, which is in the request at `path`.
 function Proxies:show(what, path, value)
-  if what == "owner" then what = self.release < 20 and "User" or "text" end
+  if what == "owner" then what = self.release < 19 and "User" or "text" end
   if what == "function" then return function() end end
   if value == nil then return nil end
   if fields.KINDS[what] then return self:record(what, path, value) end
   if fields.LISTS[what] then return self:list(what, path, value) end
   if fields.MAPS[what] then return self:map(what, path, value) end
-  -- 20 takes the NUL at the end of the C string along.
-  if what == "time" and self.release == 20 then return value .. "\0" end
+  -- From 19 on, the NUL at the end of the C string comes along.
+  if what == "time" and self.release >= 19 then return value .. "\0" end
   return value
 end
 
@@ -96,7 +97,7 @@ function Proxies:record(kind, path, data)
   -- One that is not loaded has the name in the URL and no other field, whatever is asked for.
   local unloaded = kind == "Bucket" and release > 16 and data.Id == nil
   local function unknown(name)
-    return self:refused(("unknown field name: %s provided to: %s"):format(name, release < 20 and kind or path))
+    return self:refused(("unknown field name: %s provided to: %s"):format(name, release < 19 and kind or path))
   end
   local function index(key)
     if CRASHES[kind] == release then self:crash(path) end
@@ -172,7 +173,7 @@ function Proxies:map(what, path, data)
   end
   local assign = what == "headers" and function(key, value) return self.maps:assign(path, data, key, value) end
   local function walk() return self.maps:walk(path, data, show, what == "Grants") end
-  return self:proxy(kind, path, index, assign or nil, walk, function() return #data end)
+  return self:proxy(kind, path, index, assign or nil, what ~= "tags" and walk or nil, function() return #data end)
 end
 
 --- `RGW`, the map that all scripts of a gateway share.

@@ -69,11 +69,17 @@ local function joined(data)
   return table.concat(texts, "&")
 end
 
-local function value_of(data, key)
+--- The value of the first pair with a key.
+---@param data [string, any][]
+---@param key string
+---@return any
+function requests.value_of(data, key)
   for _, pair in ipairs(data) do
     if pair[1] == key then return pair[2] end
   end
 end
+
+local value_of = requests.value_of
 
 -- The captures' users are called as they are, with a capital.
 local function display_name(user)
@@ -81,10 +87,17 @@ local function display_name(user)
   return (user:gsub("^%l", string.upper))
 end
 
-local function object(name, version, size, time)
+--- An object as scripts see it.
+---@param name string
+---@param version string
+---@param size? integer
+---@param time? string
+---@return table
+function requests.object(name, version, size, time)
   local id = version == "" and name or ("_:%s_%s"):format(version, name)
-  return { Name = name, Instance = version, Id = id, Size = size, MTime = time }
+  return { Name = name, Instance = version, Id = id, Size = size or 0, MTime = time or EPOCH }
 end
+local object = requests.object
 
 -- What is known of a request before its tables are made: what is given, and what follows from it.
 local function facts(release, operation, given)
@@ -106,8 +119,8 @@ local function facts(release, operation, given)
   fact.code = code or (STATUSES[fact.status] or STATUSES[""])[1]
   fact.known = fact.status ~= "SignatureDoesNotMatch"
   fact.found = fact.known and fact.status ~= "NoSuchBucket"
-  -- 20 has a bucket, without anything in it, where there is none of that name.
-  local loaded = fact.known and not kind.service and (fact.found or release == 20)
+  -- From 19 on there is a bucket, without anything in it, where there is none of that name.
+  local loaded = fact.known and not kind.service and (fact.found or release >= 19)
   fact.loaded = given.Bucket ~= false and (loaded or of("Bucket", "Id") ~= nil)
   fact.in_bucket = fact.found and fact.loaded and operation ~= "create_bucket"
   local path = of("HTTP", "URI")
@@ -143,33 +156,37 @@ local function bucket_of(fact)
   local release, empty = fact.release, not fact.found
   -- Otherwise there is the name in the URL.
   if not fact.loaded then return release > 16 and { Name = fact.bucket } or nil end
-  local id = empty and "" or ("%s.%d.1"):format(ZONE, release == 20 and 4113 or 4112)
+  local id = empty and "" or ("%s.%d.1"):format(ZONE, release >= 19 and 4113 or 4112)
   local account = fact.of("Bucket", "Account")
   return {
     Tenant = "", Name = fact.bucket, Marker = id, Id = id, ZoneGroupId = empty and "" or ZONE_GROUP,
     CreationTime = empty and EPOCH or CREATED,
     MTime = (empty or fact.operation == "create_bucket") and EPOCH or NOW,
-    Count = release < 20 and 0 or nil, Size = release < 20 and 0 or nil,
+    Count = release < 19 and 0 or nil, Size = release < 19 and 0 or nil,
     Quota = { MaxSize = -1, MaxObjects = -1, Enabled = false, Rounded = true },
     PlacementRule = { Name = empty and "" or "default-placement", StorageClass = "" },
     User = not account and { Tenant = "", Id = empty and "" or OWNER } or nil,
   }
 end
 
--- An access control list that gives its owner everything; one of nobody is empty.
-local function acl(release, owner, name)
+--- An access control list that gives its owner everything; one of nobody is empty.
+---@param release rgw_nats.emulator.Release
+---@param owner string
+---@param name string
+---@return table
+function requests.acl(release, owner, name)
   local shown = merge.value(release, "owner", nil, owner, "Request.ACL.Owner.User")
   local grant = { Type = 0, User = shown, Permission = 15 }
-  if release < 20 then grant.GroupType, grant.Referer = 0, "" end
+  if release < 19 then grant.GroupType, grant.Referer = 0, "" end
   return { Owner = { DisplayName = name, User = shown }, Grants = owner ~= "" and { { owner, grant } } or {} }
 end
 
 local function add_acls(request, fact)
   local release, shown = fact.release, fact.kind.shown
-  local function nobodys() return acl(release, "", "") end
-  local function owned() return acl(release, OWNER, display_name(OWNER)) end
-  -- What was not loaded is nil before 20.
-  if release == 20 then request.UserACL, request.BucketACL, request.ObjectACL = nobodys(), nobodys(), nobodys() end
+  local function nobodys() return requests.acl(release, "", "") end
+  local function owned() return requests.acl(release, OWNER, display_name(OWNER)) end
+  -- What was not loaded is nil before 19.
+  if release >= 19 then request.UserACL, request.BucketACL, request.ObjectACL = nobodys(), nobodys(), nobodys() end
   if not fact.known or fact.operation == "create_bucket" then return end
   request.BucketACL = fact.in_bucket and owned() or nobodys()
   if fact.found and (shown == "stored" or fact.operation == "get_obj") then
@@ -211,7 +228,7 @@ local function environment_of(fact)
     add("s3:max-keys", "1000")
     add("s3:prefix", value_of(fact.parameters, "prefix") or "")
   end
-  if fact.release == 20 then
+  if fact.release >= 19 then
     if rgw_op == "put_obj" then
       add("s3:x-amz-acl", "")
       for _, pair in ipairs(fact.tags) do add("s3:RequestObjectTag/" .. pair[1], pair[2]) end
@@ -266,10 +283,10 @@ function requests.make(release, number, operation, given)
     error(("no operation %s; there are %s"):format(tostring(operation), known), 0)
   end
   local fact = facts(release, operation, given)
-  local instance = release == 20 and "4113" or "100e"
+  local instance = release >= 19 and "4113" or "100e"
   local request = {
     RGWOp = fact.kind.RGWOp or operation, Dialect = "s3", Time = NOW, RGWId = instance .. "-default-default",
-    Id = ("%s.%d.%d"):format(ZONE, release == 20 and 4113 or 4110, number),
+    Id = ("%s.%d.%d"):format(ZONE, release >= 19 and 4113 or 4110, number),
     TransactionId = ("tx%021x-%010x-%s-default"):format(number, SECONDS, instance),
     ContentLength = fact.kind.length or fact.size, GenericAttributes = {}, Tags = fact.tags, UserPolicies = {},
     Object = object_of(fact), Bucket = bucket_of(fact),
@@ -299,31 +316,6 @@ function requests.make(release, number, operation, given)
   for name, value in pairs(given) do over[name] = value end
   if not fact.loaded then over.Bucket = nil end
   return merge.value(release, "Request", request, over, "Request")
-end
-
---- What a preRequest script sees of a request: nothing has happened yet, no bucket is loaded, and before 20 the one who
---- asks is not known.
----@param release rgw_nats.emulator.Release
----@param request table
----@return table
-function requests.early(release, request)
-  local early = {}
-  for name, value in pairs(request) do early[name] = value end
-  early.Response = { HTTPStatusCode = 200, RGWCode = 0, HTTPStatus = "", Message = "" }
-  early.Bucket = release > 16 and { Name = request.HTTP.URI:match("^/([^/]*)") } or nil
-  if request.Object then
-    early.Object = object(request.Object.Name, value_of(request.HTTP.Parameters, "versionId") or "", 0, EPOCH)
-  end
-  local none = release == 20 and acl(release, "", "") or nil
-  early.UserACL, early.BucketACL, early.ObjectACL = none, none, none
-  early.ZoneGroup, early.Policy, early.UserPolicies = { Name = "", Endpoint = "" }, nil, {}
-  early.GenericAttributes, early.Tags, early.Environment = {}, {}, {}
-  if release < 20 then
-    local nobody = { Tenant = "", Id = "" }
-    early.ObjectOwner, early.User = { DisplayName = "", User = nobody }, release > 16 and nobody or nil
-    early.CopyFrom = nil
-  end
-  return early
 end
 
 return requests
