@@ -13,6 +13,10 @@ local RELEASES = {
   ["19.2"] = { number = 19, verified = false }, ["20.2"] = { number = 20, verified = true },
   main = { number = 21, verified = false },
 }
+-- The first release that each option is of, and the values that it has.
+local OPTIONS = {
+  bytecode_cache = { 20, { [true] = true, [false] = true } }, multi_delete = { 21, { keys = true, list = true } },
+}
 -- rgw_lua_max_runtime_per_state, in milliseconds.
 local MAX_RUNTIME = 1000
 local ABORT = -1
@@ -22,6 +26,14 @@ local emulator = {}
 
 ---@alias rgw_nats.emulator.ReleaseName "16.2"|"18.2"|"19.2"|"20.2"|"main"
 
+---What not every gateway of a release does.
+---@class rgw_nats.emulator.Options
+---Whether a script is compiled once it has run, and what it returns is ignored from then on (main, and 20.2 after
+---20.2.4).
+---@field bytecode_cache? boolean
+---How a multi-object delete shows its keys (main): "keys" runs a script for each, "list" has `Request.Objects`.
+---@field multi_delete? "keys"|"list"
+
 ---A gateway of one release.
 ---@class rgw_nats.emulator.Gateway
 ---@field release rgw_nats.emulator.ReleaseName
@@ -30,8 +42,10 @@ local emulator = {}
 ---@field log string[] What scripts have given to RGWDebugLog.
 ---@field hazards string[] What worked here, and is not safe on a gateway of this release.
 ---@field crashed? string Why the gateway has crashed; it runs nothing more then.
----@field aborted boolean Whether the last script had its request aborted.
+---@field aborted boolean Whether the last script had its request aborted, or a key of it skipped.
 ---@field private number rgw_nats.emulator.Release
+---@field private options rgw_nats.emulator.Options
+---@field private scripts table<string, string|function> The script that was run last in each context.
 ---@field private shared [string, any][] What is in RGW.
 ---@field private requests integer How many requests it has had.
 local Gateway = {}
@@ -42,13 +56,20 @@ Gateway.__index = Gateway
 
 ---Makes a gateway.
 ---@param release rgw_nats.emulator.ReleaseName
+---@param options? rgw_nats.emulator.Options
 ---@return rgw_nats.emulator.Gateway
-function emulator.new(release)
+function emulator.new(release, options)
   local known = RELEASES[release]
   if not known then error(("no release %s; there are 16.2, 18.2, 19.2, 20.2 and main"):format(tostring(release)), 2) end
+  for name, value in pairs(options or {}) do
+    local option = OPTIONS[name]
+    if not option then error(("no option %s; there are bytecode_cache and multi_delete"):format(tostring(name)), 2) end
+    if known.number < option[1] then error(("%s has no %s"):format(release, name), 2) end
+    if not option[2][value] then error(("%s cannot be %s"):format(name, tostring(value)), 2) end
+  end
   return setmetatable({
     release = release, verified = known.verified, log = {}, hazards = {}, aborted = false, number = known.number,
-    shared = {}, requests = 0,
+    options = options or {}, scripts = {}, shared = {}, requests = 0,
   }, Gateway)
 end
 
@@ -81,7 +102,8 @@ end
 
 -- What RGW's own functions and tables are called, for one script.
 local function globals(gateway, state, request)
-  local proxies = Proxies.new(gateway.number, state, gateway.hazards)
+  local hidden = { Objects = gateway.options.multi_delete ~= "list" or nil }
+  local proxies = Proxies.new(gateway.number, state, gateway.hazards, hidden)
   local all = {
     Request = proxies:record("Request", "Request", request),
     RGWDebugLog = function(message)
@@ -139,11 +161,20 @@ function Gateway:run(script, request, context)
   local chunk, problem = script, nil
   if type(script) == "string" then chunk, problem = load(script, script) end
   if not chunk then return false, problem end
-  local view = contexts.view(self.number, request, context)
-  local ok, why, aborts = execute(self, chunk, view)
-  self.aborted = aborts and self.number >= 20 and context ~= "postRequest"
-  if context ~= "postRequest" then contexts.finish(self.number, request, view, self.aborted) end
-  if not ok then return false, why end
+  local is_compiled = self.options.bytecode_cache and self.scripts[context] == script
+  self.scripts[context] = script
+  local can_abort = self.number >= 20 and context ~= "postRequest" and not is_compiled
+  local views, by_key = contexts.views(self.number, request, context, self.options.multi_delete)
+  for _, view in ipairs(views) do
+    local ok, why, aborts = execute(self, chunk, view)
+    problem = problem or not ok and (why or "") or nil
+    if self.crashed then break end
+    aborts = aborts and can_abort
+    self.aborted = self.aborted or aborts
+    if by_key and aborts then contexts.skip(request, view.Object) end
+    if not by_key and context ~= "postRequest" then contexts.finish(self.number, request, view, aborts) end
+  end
+  if problem then return false, problem end
   return true
 end
 

@@ -1,6 +1,6 @@
 -- The contexts of scripts: what each shows of a request, and what becomes of a response that a script writes before
 -- the operation. preRequest and postRequest were seen on 16.2.15, 18.2.7 and 20.2.4. postAuth was read in Ceph's
--- sources.
+-- sources, and the scripts for each key of a multi-object delete in a pull request.
 local requests = require("rgw_nats.emulator.requests")
 
 local contexts = {}
@@ -56,7 +56,7 @@ local function before_permissions(release, view)
   local none = release >= 19 and requests.acl(release, "", "") or nil
   view.UserACL, view.BucketACL, view.ObjectACL = none, none, none
   view.ZoneGroup, view.Policy, view.UserPolicies = { Name = "", Endpoint = "" }, nil, {}
-  view.Environment = {}
+  view.Environment, view.Objects = {}, nil
   if release < 20 then
     local nobody = { Tenant = "", Id = "" }
     view.User, view.CopyFrom = release > 16 and nobody or nil, nil
@@ -89,16 +89,37 @@ local function before(release, request, context)
   return view
 end
 
---- What scripts are shown of a request in a context.
+--- What scripts are shown in a context: one table for each script that is run, and whether that is for each key of a
+--- multi-object delete. A gateway that runs a script for each key runs none for the request itself.
 ---@param release rgw_nats.emulator.Release
 ---@param request table
 ---@param context string
----@return table
-function contexts.view(release, request, context)
-  if context == "postRequest" then return request end
+---@param multi_delete? "keys"|"list"
+---@return table[] views
+---@return boolean by_key
+function contexts.views(release, request, context, multi_delete)
   local state = getmetatable(request)
+  if state.operation == "multi_object_delete" and multi_delete == "keys" then
+    local views = {}
+    for _, object in ipairs(request.Response.HTTPStatusCode < 400 and request.Objects or {}) do
+      local view = copy(request)
+      view.Object = object
+      table.insert(views, view)
+    end
+    return views, true
+  end
+  if context == "postRequest" then return { request }, false end
   if not state.response then state.outcome, state.response = request.Response, copy(DEFAULT) end
-  return before(release, request, context)
+  return { before(release, request, context) }, false
+end
+
+--- Takes an object out of a multi-object delete whose script had it skipped.
+---@param request table
+---@param object table
+function contexts.skip(request, object)
+  for place, one in ipairs(request.Objects) do
+    if one == object then table.remove(request.Objects, place) end
+  end
 end
 
 -- The response after the operation, of the one that it comes to by itself and the one that scripts wrote before it. An

@@ -20,7 +20,7 @@ local KINDS = {
     Bucket = "Bucket", Object = "Object", CopyFrom = "CopyFrom", ObjectOwner = "Owner", ZoneGroup = "ZoneGroup",
     GenericAttributes = "map", Tags = "multimap", Environment = "unordered", UserACL = "ACL", BucketACL = "ACL",
     ObjectACL = "ACL", Policy = "Policy", UserPolicies = "Policies", User = since(18, "User"),
-    Trace = since(18, "Trace"),
+    Trace = since(18, "Trace"), Objects = since(21, "Objects"),
   },
   HTTP = {
     Parameters = "map", Resources = "map", Metadata = "headers", Host = "text", Method = "text", URI = "text",
@@ -49,7 +49,7 @@ local KINDS = {
 local fields = {
   KINDS = KINDS,
   -- Lists, counted from 0.
-  LISTS = { Policies = "Policy", Statements = "text" },
+  LISTS = { Policies = "Policy", Statements = "text", Objects = "Object" },
   -- Maps: what RGW calls their kind, and what they hold. One that is `optional` is nil instead of empty.
   MAPS = {
     map = { "StringMap", "text" }, multimap = { "StringMap", "text" }, unordered = { "StringMap", "text" },

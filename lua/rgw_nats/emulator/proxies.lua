@@ -16,16 +16,19 @@ local CRASHES = { CopyFrom = 16, Statements = 16 }
 ---@field private state rgw_nats.emulator.State
 ---@field private maps rgw_nats.emulator.Maps
 ---@field private metatables table<string, table>
+---@field private hidden table<string, true>
 local Proxies = {}
 Proxies.__index = Proxies
 
---- The tables of one state. `hazards` collects what works here and is not safe on a gateway.
+--- The tables of one state. `hazards` collects what works here and is not safe on a gateway; `hidden` are the fields of
+--- `Request` that this gateway lacks though others of its release have them.
 ---@param release rgw_nats.emulator.Release
 ---@param state rgw_nats.emulator.State
 ---@param hazards string[]
+---@param hidden table<string, true>
 ---@return rgw_nats.emulator.Proxies
-function Proxies.new(release, state, hazards)
-  local proxies = { release = release, state = state, metatables = {} }
+function Proxies.new(release, state, hazards, hidden)
+  local proxies = { release = release, state = state, metatables = {}, hidden = hidden }
   proxies.maps = maps.new(release, state, hazards)
   return setmetatable(proxies, Proxies)
 end
@@ -106,7 +109,7 @@ function Proxies:record(kind, path, data)
     local name = fields.name(kind, cut(text))
     if unloaded then return name == "Name" and data.Name or nil end
     local what = name and fields.type(release, kind, name)
-    if not what then return nil, unknown(cut(text)) end
+    if not what or (kind == "Request" and self.hidden[name]) then return nil, unknown(cut(text)) end
     return self:show(what, path .. "." .. cut(text), data[name])
   end
   local writable = fields.writable(release, kind, not unloaded)

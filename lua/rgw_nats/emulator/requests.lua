@@ -315,7 +315,16 @@ function requests.make(release, number, operation, given)
   local over = {}
   for name, value in pairs(given) do over[name] = value end
   if not fact.loaded then over.Bucket = nil end
-  return merge.value(release, "Request", request, over, "Request")
+  if operation == "multi_object_delete" and over.Objects == nil then
+    over.Objects = { { Name = "2026/a.jpg" }, { Name = "2026/b.jpg" } }
+  end
+  request = merge.value(release, "Request", request, over, "Request")
+  for place, one in ipairs(request.Objects or {}) do
+    if not one.Name then error(("Request.Objects[%d] has no Name"):format(place - 1), 0) end
+    local size = one.Size or SIZE
+    request.Objects[place] = object(one.Name, one.Instance or "", size, one.MTime or size > 0 and NOW or EPOCH)
+  end
+  return request
 end
 
 return requests
