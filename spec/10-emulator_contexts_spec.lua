@@ -266,6 +266,17 @@ describe("an abort", function()
     assert.equal("403 -1 AccessDenied  true 0", logged(gateway, STATE, request))
   end)
 
+  it("is over when preRequest begins the request anew, and so is a response that was written", function()
+    local gateway = emulator.new("main")
+    local request = gateway:request("put_obj")
+    local wanted = gateway:request("put_obj", { Bucket = { Name = "photos" } })
+    gateway:run(WRITE .. "return RGW_ABORT_REQUEST", request, "preRequest")
+    assert.equal("200 0  ", logged(gateway, RESPONSE, request, "preRequest"))
+    assert.is_false(gateway.aborted)
+    wanted.Id, wanted.TransactionId = request.Id, request.TransactionId
+    assert.same(wanted, request)
+  end)
+
   it("lets no further context come but postRequest", function()
     local gateway = emulator.new("main")
     local request = gateway:request("put_obj")

@@ -44,7 +44,7 @@ end
 function contexts.unreached(release, request, context)
   local state = getmetatable(request)
   if context == "postRequest" then return nil end
-  if state.aborted then return "no script ran: the request was aborted" end
+  if state.aborted and context ~= "preRequest" then return "no script ran: the request was aborted" end
   local status = (state.outcome or request.Response).HTTPStatus
   local last = BEFORE[status]
   if release < 20 or not last or last == context then return nil end
@@ -89,6 +89,14 @@ local function before(release, request, context)
   return view
 end
 
+-- preRequest begins a request anew, so that a test can send it several times.
+local function begin(request)
+  local state = getmetatable(request)
+  for name, value in pairs(state.aborted or {}) do request[name] = value end
+  request.Response = state.outcome or request.Response
+  state.aborted, state.outcome, state.response = nil, nil, nil
+end
+
 --- What scripts are shown in a context: one table for each script that is run, and whether that is for each key of a
 --- multi-object delete. A gateway that runs a script for each key runs none for the request itself.
 ---@param release rgw_nats.emulator.Release
@@ -109,6 +117,7 @@ function contexts.views(release, request, context, multi_delete)
     return views, true
   end
   if context == "postRequest" then return { request }, false end
+  if context == "preRequest" then begin(request) end
   if not state.response then state.outcome, state.response = request.Response, copy(DEFAULT) end
   return { before(release, request, context) }, false
 end
@@ -153,8 +162,8 @@ function contexts.finish(release, request, view, aborted)
     request.Response = untouched and state.outcome or response_after(release, state)
     return
   end
-  state.aborted = true
-  for name in pairs(copy(request)) do request[name] = view[name] end
+  state.aborted = copy(request)
+  for name in pairs(state.aborted) do request[name] = view[name] end
   if written.HTTPStatusCode == DEFAULT.HTTPStatusCode then
     written.HTTPStatusCode, written.RGWCode, written.HTTPStatus = 403, -1, "AccessDenied"
   end
