@@ -58,7 +58,7 @@ describe("notify()", function()
     assert.equal("s3.my%2Ephotos.ObjectCreated:Put", message.subject)
     assert.same({
       ["Content-Type"] = "application/json",
-      ["Nats-Msg-Id"] = "a164264a.4227.8864992342245288281/ObjectCreated:Put/rgw_nats/aafa9a64df7ed961",
+      ["Nats-Msg-Id"] = "a164264a.4227.8864992342245288281/ObjectCreated:Put/rgw_nats/a2989f2bb4528133",
       ["Rgw-Event"] = "ObjectCreated:Put", ["Rgw-Bucket"] = "my.photos", ["Rgw-Tenant"] = "acme",
       ["Rgw-Request-Id"] = "a164264a.4227.8864992342245288281",
     }, message.headers)
@@ -162,7 +162,7 @@ describe("notify()", function()
     assert.equal(0, record.s3.object.size)
     assert.same({}, { table.unpack(record.s3.object.tags) })
     assert.equal("s3.-.ObjectCreated:Put", message.subject)
-    local id = record.s3.object.sequencer .. "/ObjectCreated:Put/rgw_nats/3ed451c1c1f8bd81"
+    local id = record.s3.object.sequencer .. "/ObjectCreated:Put/rgw_nats/dda91c1d194445be"
     assert.equal(id, message.headers["Nats-Msg-Id"])
     assert.matches("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%d%d%d%dZ$", record.eventTime)
   end)

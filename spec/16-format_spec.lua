@@ -40,7 +40,7 @@ describe("an event", function()
 
   it("says in its headers what it is", function()
     assert.same({
-      ["Nats-Msg-Id"] = "z.1.2/ObjectCreated:Put/rgw_nats/3f284de5a40fcc69", ["Content-Type"] = "application/json",
+      ["Nats-Msg-Id"] = "z.1.2/ObjectCreated:Put/rgw_nats/214176ca94f51411", ["Content-Type"] = "application/json",
       ["Rgw-Event"] = "ObjectCreated:Put", ["Rgw-Bucket"] = "photos", ["Rgw-Request-Id"] = "z.1.2",
     }, sent().headers)
     local headers = sent({ Bucket = { Name = "größe", Tenant = "acme" }, RGWOp = "copy_obj" }).headers
@@ -60,7 +60,7 @@ describe("an event", function()
 
   describe("in the format", function()
     local attributes = {
-      specversion = "1.0", id = "z.1.2/ObjectCreated:Put/rgw_nats/3f284de5a40fcc69", source = "ceph:s3..photos",
+      specversion = "1.0", id = "z.1.2/ObjectCreated:Put/rgw_nats/214176ca94f51411", source = "ceph:s3..photos",
       type = "com.amazonaws.ObjectCreated:Put", subject = "in/a b%.jpg", time = "2026-11-22T07:18:54.450557Z", datacontenttype = "application/json",
     }
 

@@ -17,7 +17,7 @@ mod subject;
 
 pub use features::Features;
 pub use operation::Operation;
-pub use request::{Map, Request, Text};
+pub use request::{Listed, Map, Request, Text};
 pub use rule::{BUCKET_TAGS, Configuration, Rule};
 pub use subject::{Template, check as check_subject};
 
@@ -220,7 +220,7 @@ mod tests {
         let message = made(&put, &rule(&[("format", "cloudevents")]), LIMIT);
         for (name, value) in [
             ("ce-specversion", "1.0"),
-            ("ce-id", "z.1.2/ObjectCreated:Put/rgw_nats/3ee572adf64e261e"),
+            ("ce-id", "z.1.2/ObjectCreated:Put/rgw_nats/3e0aa0f12eafe52c"),
             ("ce-source", "ceph:s3.zg.bkt"),
             ("ce-type", "com.amazonaws.ObjectCreated:Put"),
             ("ce-subject", "a%20b/%C3%BC+%25.txt"),

@@ -6,6 +6,7 @@
 
 mod admit;
 mod boundary;
+mod bucket;
 mod client;
 mod dead;
 mod features;
@@ -16,6 +17,7 @@ mod json;
 mod maps;
 mod module;
 mod notify;
+mod objects;
 mod read;
 mod request;
 mod write;

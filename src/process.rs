@@ -14,7 +14,7 @@ mod zone_groups;
 use crate::config::Endpoint;
 use crate::delivery::{Backlog, Connection, Receipt, Which, courier};
 use crate::error::{Code, Error};
-use crate::event::{Configuration, Moment, Operation, Request, Scribe};
+use crate::event::{Configuration, Moment, Request, Scribe};
 use crate::log;
 use crate::thread;
 use crate::value::Value;
@@ -392,14 +392,14 @@ pub fn older_than(age_ms: u64) -> Which {
     }
 }
 
-/// Whether the configuration file of a path asks for the events of an operation, or could.
-pub fn is_wanted(path: &str, operation: &Operation) -> bool {
-    running().is_none_or(|process| process.configurations.is_wanted(path, operation))
+/// The keys of buckets' tags that the rules of the configuration file of a path look at; none if it was not read yet.
+pub fn bucket_tag_keys(path: &str) -> Option<Vec<Vec<u8>>> {
+    running().and_then(|process| process.configurations.bucket_tag_keys(path))
 }
 
-/// Whether a rule of the configuration file of a path looks at the tags of buckets, or could.
-pub fn needs_bucket_tags(path: &str) -> bool {
-    running().is_none_or(|process| process.configurations.needs_bucket_tags(path))
+/// What the rules of the configuration file of a path need: see [`Configuration::needs`]. All, if it was not read yet.
+pub fn needs(path: &str) -> u32 {
+    running().map_or(u32::MAX, |process| process.configurations.needs(path))
 }
 
 /// Sets the zone group of a request by those before it, if one of them was of the same bucket and instance of the gateway.
@@ -432,20 +432,29 @@ fn publish(
                  (said once; status().multi_deletes counts)"
             ));
         }
-        let mut fitted = false;
-        if let Some(event) = request.event() {
-            let mut scribe = Scribe::new(request, *moment);
-            for (rule, operation) in configuration.fitting(request, event) {
-                fitted = true;
-                let made = connection().and_then(|one| scribe.message(operation, rule, one.max_payload()));
-                match made {
-                    Ok(message) => messages.push(message),
-                    Err(error) => result = result.and(Err(error)),
+        let listed: Vec<_> = request.of_each_object().map(|one| (one, self::moment())).collect();
+        let one = [(request, *moment)];
+        let each: &mut dyn Iterator<Item = (&Request, Moment)> = if listed.is_empty() {
+            &mut one.into_iter()
+        } else {
+            &mut listed.iter().map(|(one, moment)| (one, *moment))
+        };
+        for (request, moment) in each {
+            let mut fitted = false;
+            if let Some(event) = request.event() {
+                let mut scribe = Scribe::new(request, moment);
+                for (rule, operation) in configuration.fitting(request, event) {
+                    fitted = true;
+                    let made = connection().and_then(|one| scribe.message(operation, rule, one.max_payload()));
+                    match made {
+                        Ok(message) => messages.push(message),
+                        Err(error) => result = result.and(Err(error)),
+                    }
                 }
             }
-        }
-        if !fitted {
-            IGNORED.fetch_add(1, Ordering::Relaxed);
+            if !fitted {
+                IGNORED.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
     if messages.is_empty() {

@@ -91,6 +91,11 @@ impl Operation {
         self.bit
     }
 
+    /// The bits of what it can be: a removal may turn out to have made a delete marker, which is for a rule to say.
+    pub fn bits(&self) -> u32 {
+        self.bit | self.as_marker().map_or(0, Operation::bit)
+    }
+
     /// Whether it is an upload by a browser's form.
     pub fn is_form(&self) -> bool {
         self.rgw == "post_obj"
@@ -99,6 +104,11 @@ impl Operation {
     /// Whether it completes an upload of parts.
     pub fn is_completion(&self) -> bool {
         self.rgw == "complete_multipart"
+    }
+
+    /// Whether RGW answers it by 204 where it succeeds. Before the operation the status is 200.
+    pub fn has_no_content(&self) -> bool {
+        matches!(self.rgw, "delete_obj" | "delete_obj_tags" | "delete_bucket")
     }
 
     /// Whether it is a copy.

@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(std::str::from_utf8(&message.payload).unwrap(), ours);
         assert_eq!(message.subject, "s3.nbk.ObjectCreated:Put");
         let id =
-            "a164264a-7680-4efe-9372-8c53f1f5dbca.4227.8864992342245288281/ObjectCreated:Put/cfg-nbk/056251082c4034c7";
+            "a164264a-7680-4efe-9372-8c53f1f5dbca.4227.8864992342245288281/ObjectCreated:Put/cfg-nbk/e7826735b7087004";
         assert_eq!(message.headers.iter().next(), Some(("Nats-Msg-Id", id)));
     }
 

@@ -174,6 +174,17 @@ impl Map {
     }
 }
 
+/// An object of a multi-object delete, in a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// The version that was asked for; empty if none was.
+    pub version: Vec<u8>,
+    /// Its size in bytes before it was removed.
+    pub size: i64,
+}
+
 /// A request of the gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -185,8 +196,10 @@ pub struct Request {
     pub code: i64,
     /// Whether this is a part of an upload: `Request.HTTP.Parameters.uploadId` is there.
     pub part: bool,
-    /// Whether this is one key of a multi-object delete, for each of which the script runs.
+    /// Whether the keys of a multi-object delete are known: this is one of them, or they are `objects`.
     pub per_key: bool,
+    /// The objects of a multi-object delete, where the gateway lists them.
+    pub objects: Vec<Listed>,
     /// The size of the object after the operation (before it, for a removal), in bytes.
     pub size: i64,
     /// User metadata: the headers `x-amz-meta-*`.
@@ -292,6 +305,17 @@ impl Request {
     /// Whether a copy has the metadata of its request, and not those of its source.
     pub fn replaces(&self) -> bool {
         self.bytes(Text::Directive).eq_ignore_ascii_case(b"REPLACE")
+    }
+
+    /// The request as one for each of its objects, if there is a list of them.
+    pub fn of_each_object(&self) -> impl Iterator<Item = Request> {
+        let without = (!self.objects.is_empty()).then(|| Request { objects: Vec::new(), ..self.clone() });
+        self.objects.iter().zip(std::iter::repeat(without.unwrap_or_default())).map(|(object, mut one)| {
+            one.size = object.size;
+            one.set(Text::Key, &object.key);
+            one.set(Text::VersionId, &object.version);
+            one
+        })
     }
 
     /// Whether its operation removes several objects.

@@ -34,7 +34,7 @@ pub struct Configuration {
     pub rules: Vec<Rule>,
     /// A gate for each of them.
     gates: Vec<Gate>,
-    events: Events,
+    needs: u32,
 }
 
 /// What the payload is.
@@ -126,9 +126,9 @@ impl Configuration {
                 fields.problem(&key, format!("is {} as in another notification; ids must differ", rule.id));
             }
         }
-        let events = rules.iter().fold(0, |all, rule| all | rule.needs());
+        let needs = rules.iter().fold(0, |all, rule| all | rule.needs());
         let gates = rules.iter().map(|rule| Gate::new(rule.events, &rule.buckets, &rule.prefix)).collect();
-        (Configuration { endpoint, rules, gates, events }, fields.finish())
+        (Configuration { endpoint, rules, gates, needs }, fields.finish())
     }
 
     /// The rules that a request of `operation` fits, in their order, and which event it is under each.
@@ -137,14 +137,19 @@ impl Configuration {
         request: &'c Request,
         operation: &'static Operation,
     ) -> impl Iterator<Item = (&'c Rule, &'static Operation)> {
-        let look = Look::at(request, operation.bit() | operation.as_marker().map_or(0, Operation::bit));
+        let look = Look::at(request, operation.bits());
         let passed = self.gates.iter().zip(&self.rules).filter(move |(gate, _)| gate.lets(&look));
         passed.filter_map(move |(_, rule)| Some((rule, rule.fits(request, operation)?)))
     }
 
-    /// The events that its rules ask for: the bits of the operations, and [`BUCKET_TAGS`] where a rule looks at these.
-    pub fn events(&self) -> u32 {
-        self.events
+    /// What its rules need: the bits of the operations that they ask for, and [`BUCKET_TAGS`] where one looks at these.
+    pub fn needs(&self) -> u32 {
+        self.needs
+    }
+
+    /// The keys of buckets' tags that its rules look at.
+    pub fn bucket_tag_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.rules.iter().flat_map(|rule| &rule.bucket_tags).map(|(key, _)| key.as_slice())
     }
 }
 
@@ -452,7 +457,7 @@ mod tests {
         assert!(!fits(rule, &put));
         put.bucket_tags.get_or_insert_default().add(b"team", b"a");
         assert!(fits(rule, &put));
-        let needs = |text: &str| read(text).0.events() & BUCKET_TAGS != 0;
+        let needs = |text: &str| read(text).0.needs() & BUCKET_TAGS != 0;
         assert!(needs(rule) && !needs("filter = { tags = { team = 'a' } }"));
     }
 

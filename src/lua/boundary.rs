@@ -46,6 +46,8 @@ pub struct Call {
     pub(super) tokens: Vec<Token>,
     /// How many bytes of strings were collected.
     pub(super) bytes: usize,
+    /// The keys of the bucket's tags that rules look at.
+    pub(super) tag_keys: Option<Vec<Vec<u8>>>,
     /// Bytes to make a string of; here, as a frame of reading may own nothing.
     pub(super) scratch: Vec<u8>,
 }
@@ -422,10 +424,6 @@ pub enum Key {
     TagsWalk,
     /// The request that `admit` is about.
     Admitted,
-    /// The tags of the bucket, as `Metadata`.
-    BucketTags,
-    /// See `Metadata`.
-    BucketTagsWalk,
     /// The metatable of a class; the last key, as there are several.
     Class(Class),
 }
@@ -444,9 +442,7 @@ impl Key {
             Key::Tags => 7,
             Key::TagsWalk => 8,
             Key::Admitted => 9,
-            Key::BucketTags => 10,
-            Key::BucketTagsWalk => 11,
-            Key::Class(class) => 12_usize.wrapping_add(class as usize),
+            Key::Class(class) => 10_usize.wrapping_add(class as usize),
         };
         (super::luaopen_rgw_nats as *const c_void).wrapping_byte_add(place)
     }

@@ -3,7 +3,7 @@
 use super::boundary::Call;
 use super::ffi::{self, lua_State};
 use super::read::bytes;
-use crate::event::Text;
+use crate::event::{Features, Text};
 use std::ffi::{CStr, c_int};
 
 /// The name that RGW gives to a kind of table, in its metatable; empty if it has none. Stays valid while the table is on
@@ -37,6 +37,26 @@ pub unsafe fn table(state: *mut lua_State, index: c_int, field: &CStr) -> bool {
             pop(state);
         }
         found
+    }
+}
+
+/// Pushes a field of one of RGW's tables that may lack it, and gives its type. Asking for a field that is not there raises, in
+/// a protected call here; on 16.2, where it would throw a C++ exception, there is none. The stack may have grown where the
+/// result is `None`.
+pub unsafe fn optional(state: *mut lua_State, index: c_int, features: Features, field: &CStr) -> Option<c_int> {
+    // SAFETY: as for request::done; four slots are taken.
+    unsafe {
+        ffi::luaL_checkstack(state, 8, std::ptr::null());
+        if features.plain {
+            let kind = ffi::lua_getfield(state, index, field.as_ptr());
+            return (kind != ffi::LUA_TNIL).then_some(kind);
+        }
+        if !features.rgw_table || ffi::luaL_getmetafield(state, index, c"__index".as_ptr()) != ffi::LUA_TFUNCTION {
+            return None;
+        }
+        ffi::lua_pushvalue(state, index);
+        ffi::lua_pushstring(state, field.as_ptr());
+        (ffi::lua_pcall(state, 2, 1, 0) == ffi::LUA_OK).then(|| ffi::lua_type(state, -1))
     }
 }
 

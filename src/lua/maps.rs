@@ -39,14 +39,6 @@ pub const TAGS: Walk = Walk {
     copy: Key::Tags,
     anchor: Key::TagsWalk,
 };
-pub const BUCKET_TAGS: Walk = Walk {
-    kept: |request| request.bucket_tags.get_or_insert_default(),
-    prefix: b"",
-    mark: c"Request.Bucket.Tags.Iterator",
-    copy: Key::BucketTags,
-    anchor: Key::BucketTagsWalk,
-};
-
 /// Reads the map on top of the stack.
 pub unsafe fn map(state: *mut lua_State, features: Features, call: &mut Call, walk: &Walk) {
     // SAFETY: as for request; the stack is as it was at the end.

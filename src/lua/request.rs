@@ -3,16 +3,21 @@
 
 use super::admit;
 use super::boundary::Call;
+use super::bucket::bucket;
 use super::features::features;
 use super::ffi::{self, lua_State};
 use super::fields::{has_text, integer, kind, pop, table, text};
-use super::maps::{BUCKET_TAGS, METADATA, TAGS, map};
+use super::maps::{METADATA, TAGS, map};
+use super::objects::objects;
 use super::read::{Token, bytes, refuse};
 use crate::error::Code;
 use crate::event::{self, Features, Operation, Text};
 use crate::process;
 use crate::value::Value;
 use std::ffi::c_int;
+
+/// `Request.Response.RGWCode` of an operation that has succeeded and is answered by 204.
+const NO_CONTENT: i64 = -1902;
 
 /// The error where nothing was done yet that could be notified of.
 const BEFORE: &str = "notify runs before the operation here, of which nothing is known yet: put this script with \
@@ -43,7 +48,7 @@ pub unsafe fn to_be(state: *mut lua_State, index: c_int, call: &mut Call) {
             call.request = event::Request::default();
             return;
         }
-        bucket(state, index, features, call);
+        bucket(state, index, features, false, call);
         if table(state, index, c"Object") {
             text(state, -1, c"Name", call, Text::Key);
             text(state, -1, c"Instance", call, Text::VersionId);
@@ -81,7 +86,7 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
             refuse(call, Code::BadRequest, "the request has no RGWOp");
             return;
         }
-        let mut refused = false;
+        let (mut refused, mut needed) = (false, u32::MAX);
         if table(state, index, c"Response") {
             call.request.status = integer(state, c"HTTPStatusCode");
             if call.request.bytes(Text::RgwOp) == b"post_obj" {
@@ -100,19 +105,16 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
                 pop(state);
             }
         }
-        if call.request.is_multi_delete() && table(state, index, c"Object") {
-            // Some gateways run the script for each key.
-            call.request.per_key = has_text(state, c"Name");
-            pop(state);
+        if call.request.is_multi_delete() {
+            objects(state, index, features, call);
         }
         if table(state, index, c"HTTP") {
             if call.request.bytes(Text::RgwOp) == b"get_obj" {
                 text(state, -1, c"Method", call, Text::Method);
             }
             let Some(operation) = call.request.candidate() else { return };
-            // A table may ask for anything; of a file it is known what it asks for.
-            let path = if ffi::lua_type(state, 2) == ffi::LUA_TSTRING { bytes(state, 2) } else { &[] };
-            if std::str::from_utf8(path).is_ok_and(|path| !process::is_wanted(path, operation)) {
+            needed = needs(state, call);
+            if needed & operation.bits() == 0 {
                 call.request = event::Request::default();
                 return;
             }
@@ -132,9 +134,14 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
         text(state, index, c"Id", call, Text::Id);
         text(state, index, c"TransactionId", call, Text::TransactionId);
         text(state, index, c"RGWId", call, Text::RgwId);
-        bucket(state, index, features, call);
-        if !features.plain && call.request.bytes(Text::BucketId).is_empty() {
-            // A bucket has its id once it is loaded, which comes before any operation that succeeds.
+        bucket(state, index, features, needed & event::BUCKET_TAGS != 0, call);
+        if table(state, index, c"Object") {
+            text(state, -1, c"Name", call, Text::Key);
+            text(state, -1, c"Instance", call, Text::VersionId);
+            call.request.size = integer(state, c"Size");
+            pop(state);
+        }
+        if !features.plain && !is_done(state, index, operation, refused, call) {
             if refused {
                 call.request = event::Request::default();
             } else {
@@ -143,12 +150,6 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
             return;
         }
         zone_group(state, index, call);
-        if table(state, index, c"Object") {
-            text(state, -1, c"Name", call, Text::Key);
-            text(state, -1, c"Instance", call, Text::VersionId);
-            call.request.size = integer(state, c"Size");
-            pop(state);
-        }
         if operation.is_copy() && features.has_user_and_copy_source() {
             copied_size(state, index, call);
         }
@@ -184,68 +185,60 @@ unsafe fn is_request(state: *mut lua_State, index: c_int) -> bool {
     unsafe { matches!(kind(state, index), b"" | b"Request" | b"RequestMeta") }
 }
 
-unsafe fn bucket(state: *mut lua_State, index: c_int, features: Features, call: &mut Call) {
+/// Whether the operation was executed, as far as the request shows it: scripts also run before it, with the status 200, and
+/// where `admit` has `refused` the request, the status is what `admit` has written.
+unsafe fn is_done(state: *mut lua_State, index: c_int, operation: &Operation, refused: bool, call: &mut Call) -> bool {
     // SAFETY: as for done.
     unsafe {
-        if !table(state, index, c"Bucket") {
-            return;
+        let request = &call.request;
+        // A bucket has its id once it is loaded. preRequest comes before that, postAuth does not.
+        if request.bytes(Text::BucketId).is_empty() {
+            return false;
         }
-        text(state, -1, c"Tenant", call, Text::Tenant);
-        text(state, -1, c"Name", call, Text::Bucket);
-        text(state, -1, c"Id", call, Text::BucketId);
-        if needs_bucket_tags(state, call) {
-            bucket_tags(state, features, call);
+        if operation.has_no_content() && !request.per_key {
+            return if refused { request.code == NO_CONTENT } else { request.status != 200 };
         }
-        if table(state, -1, c"User") {
-            text(state, -1, c"Id", call, Text::BucketOwner);
-            if features.has_accounts() {
-                ffi::lua_getfield(state, -1, c"Tenant".as_ptr());
-                if ffi::lua_type(state, -1) == ffi::LUA_TSTRING {
-                    call.request.qualify(Text::BucketOwner, bytes(state, -1));
-                }
-                pop(state);
-            }
-            pop(state);
-        } else if features.has_accounts() {
-            text(state, -1, c"Account", call, Text::BucketOwner);
-        }
-        pop(state);
+        // The size of what was put is known when it is there. A put of nothing cannot be told.
+        request.size != 0 || operation.event_name() != "ObjectCreated:Put" || announced_size(state, index) == 0
     }
 }
 
-/// Whether a rule looks at the tags of the bucket: one of the file that the second argument names, or of a table.
-unsafe fn needs_bucket_tags(state: *mut lua_State, call: &Call) -> bool {
+/// How many bytes the client has said that it puts.
+unsafe fn announced_size(state: *mut lua_State, index: c_int) -> i64 {
+    // SAFETY: as for done.
+    unsafe {
+        if table(state, index, c"HTTP") {
+            // The length of a body in signed pieces counts their signatures.
+            let decoded = table(state, -1, c"Metadata") && {
+                ffi::lua_getfield(state, -1, c"x-amz-decoded-content-length".as_ptr());
+                let empty = ffi::lua_type(state, -1) == ffi::LUA_TSTRING && bytes(state, -1) == b"0";
+                pop(state);
+                pop(state);
+                empty
+            };
+            pop(state);
+            if decoded {
+                return 0;
+            }
+        }
+        ffi::lua_pushvalue(state, index);
+        let size = integer(state, c"ContentLength");
+        pop(state);
+        size.max(0)
+    }
+}
+
+/// What the rules of the second argument need: see [`event::Configuration::needs`]. A table may ask for anything; of a file it
+/// is known what it asks for.
+unsafe fn needs(state: *mut lua_State, call: &Call) -> u32 {
     // SAFETY: as for done.
     unsafe {
         if ffi::lua_type(state, 2) == ffi::LUA_TSTRING {
-            return std::str::from_utf8(bytes(state, 2)).is_ok_and(process::needs_bucket_tags);
+            return std::str::from_utf8(bytes(state, 2)).map_or(u32::MAX, process::needs);
         }
-        call.tokens.iter().any(|token| matches!(token, Token::Value(Value::String(key)) if key == b"bucket_tags"))
     }
-}
-
-/// The tags of the bucket, which is on top of the stack, where the gateway shows them. Elsewhere reading them raises, within a
-/// protected call; on 16.2 it would throw a C++ exception.
-unsafe fn bucket_tags(state: *mut lua_State, features: Features, call: &mut Call) {
-    // SAFETY: as for done; the function, its arguments and the map take eight slots.
-    unsafe {
-        let bucket = ffi::lua_gettop(state);
-        ffi::luaL_checkstack(state, 8, std::ptr::null());
-        let shown = if features.plain {
-            table(state, bucket, c"Tags")
-        } else {
-            features.rgw_table && ffi::luaL_getmetafield(state, bucket, c"__index".as_ptr()) == ffi::LUA_TFUNCTION && {
-                ffi::lua_pushvalue(state, bucket);
-                ffi::lua_pushstring(state, c"Tags".as_ptr());
-                ffi::lua_pcall(state, 2, 1, 0) == ffi::LUA_OK && ffi::lua_type(state, -1) == ffi::LUA_TTABLE
-            }
-        };
-        if shown {
-            call.request.bucket_tags = Some(event::Map::default());
-            map(state, features, call, &BUCKET_TAGS);
-        }
-        ffi::lua_settop(state, bucket);
-    }
+    let is_key = |token: &Token| matches!(token, Token::Value(Value::String(key)) if key == b"bucket_tags");
+    if call.tokens.iter().any(is_key) { u32::MAX } else { !event::BUCKET_TAGS }
 }
 
 /// The zone group of the bucket. It is the same for each request of a bucket to one instance of the gateway, and both are in

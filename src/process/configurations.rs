@@ -4,7 +4,7 @@ use super::file::File;
 use super::slot::{Slot, Use};
 use crate::config::refuse;
 use crate::error::{Code, Error};
-use crate::event::{BUCKET_TAGS, Configuration, Moment, Operation, Request};
+use crate::event::{Configuration, Moment, Request};
 use crate::log;
 use crate::value::Value;
 use std::collections::HashMap;
@@ -155,16 +155,15 @@ impl Configurations {
         lock(&self.tables).retain(|_, known| !Arc::ptr_eq(known, table));
     }
 
-    /// Whether the file of a path asks for the events of an operation, or could: one that was not read yet may.
-    pub fn is_wanted(&self, path: &str, operation: &Operation) -> bool {
-        // Whether a delete makes a marker is for a rule to say.
-        let bits = operation.bit() | operation.as_marker().map_or(0, Operation::bit);
-        lock(&self.files).get(path).is_none_or(|file| file.events() & bits != 0)
+    /// What the rules of the file of a path need: see [`Configuration::needs`]. All, if it was not read yet.
+    pub fn needs(&self, path: &str) -> u32 {
+        lock(&self.files).get(path).map_or(u32::MAX, |file| file.needs())
     }
 
-    /// Whether a rule of the file of a path looks at the tags of buckets, or could: one that was not read yet may.
-    pub fn needs_bucket_tags(&self, path: &str) -> bool {
-        lock(&self.files).get(path).is_none_or(|file| file.events() & BUCKET_TAGS != 0)
+    /// The keys of buckets' tags that the rules of the file of a path look at; none if it was not read yet.
+    pub fn bucket_tag_keys(&self, path: &str) -> Option<Vec<Vec<u8>>> {
+        let file = lock(&self.files).get(path).cloned()?;
+        Some(file.current()?.bucket_tag_keys().map(<[u8]>::to_vec).collect())
     }
 
     /// What `status()` shows of the files.
@@ -198,12 +197,12 @@ mod tests {
     #[test]
     fn a_file_that_nobody_has_named_yet_may_ask_for_anything_whatever_others_ask_for() {
         let configurations = Configurations::new();
-        let put = Operation::of(b"put_obj", b"PUT").unwrap();
+        let put = crate::event::Operation::of(b"put_obj", b"PUT").unwrap().bits();
         let known = configurations.file("/nowhere/at/all.toml").unwrap();
-        assert!(configurations.is_wanted("/nowhere/at/all.toml", put), "it was not read yet");
+        assert!(configurations.needs("/nowhere/at/all.toml") & put != 0, "it was not read yet");
         known.look(|_, _| {});
-        assert!(!configurations.is_wanted("/nowhere/at/all.toml", put), "it is not there, and asks for nothing");
-        assert!(configurations.is_wanted("/another.toml", put));
+        assert!(configurations.needs("/nowhere/at/all.toml") & put == 0, "it is not there, and asks for nothing");
+        assert!(configurations.needs("/another.toml") & put != 0);
     }
 
     #[test]

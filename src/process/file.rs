@@ -90,10 +90,15 @@ impl File {
     /// Where the clock of [`File::due`] begins.
     pub const START_MS: u64 = LOOK_AGAIN_MS;
 
-    /// The events that it asks for, by bit: all of them as long as nobody knows.
-    pub fn events(&self) -> u32 {
+    /// The configuration in force, if any.
+    pub fn current(&self) -> Option<Arc<Configuration>> {
+        self.slot.current()
+    }
+
+    /// What its rules need: see [`Configuration::needs`]. All as long as nobody knows.
+    pub fn needs(&self) -> u32 {
         match (self.slot.current(), self.slot.error()) {
-            (Some(configuration), _) => configuration.events(),
+            (Some(configuration), _) => configuration.needs(),
             (None, Some(_)) => 0,
             (None, None) => u32::MAX,
         }
