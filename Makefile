@@ -84,13 +84,18 @@ soak: build rock ## the faults in their long forms
 e2e-all: ## end to end on all three releases
 	for release in 16.2 18.2 20.2; do $(MAKE) --no-print-directory e2e CEPH=$$release; done
 
+.PHONY: check-deploy
+check-deploy: build rock ## what deploy/ and the pages about it say: manifests, scripts, commands; without Ceph
+	venv=$$(e2e/setup.sh 16.2 18.2 20.2)
+	exec $$venv/bin/python -m pytest tests/deploy $(ARGS)
+
 .PHONY: guard
 guard: build ## the instructions of a request, against the bounds that bench/bounds.json records
 	venv=$$(bench/setup.sh)
 	exec $$venv/bin/python bench/guard.py $(ARGS)
 
 .PHONY: test
-test: lint unit host spec guard e2e ## all tests, end to end on one release
+test: lint unit host spec guard check-deploy e2e ## all tests, end to end on one release
 
 # How long to fuzz, in seconds.
 FUZZ_SECONDS ?= 600

@@ -17,6 +17,8 @@ packages=(
   lua-busted lua-check lua-socket lua-dkjson       # the specs
   nats-server debootstrap mount util-linux         # the servers
   openssl iproute2 e2fsprogs                       # their certificates, networks and disks
+  podman runc catatonit busybox-static             # images
+  shellcheck                                       # the shell of manifests and pages
   python3-venv python3
 )
 say() { printf 'setup: %s\n' "$1" >&2; }
