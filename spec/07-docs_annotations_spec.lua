@@ -144,7 +144,8 @@ describe("the annotations", function()
       Spool = { configuration:section("spool", "##"), "key" },
       Filter = { configuration:section("Filters", "###"), "filter" },
       FileState = { configuration:section("A file", "##"), "state" },
-      AdmitOptions = { functions.admit, "option" }, Status = { functions.status, "field" }, ConnectionStatus = { functions["connection:status"], "field" },
+      AdmitOptions = { functions.admit, "option" }, Status = { functions.status, "field" },
+      ConnectionStatus = { functions["connection:status"], "field" },
       RequestOptions = { functions["connection:request"], "option" },
       RequestManyOptions = { functions["connection:request_many"], "option" },
       SubscribeOptions = { functions["connection:subscribe"], "option" },
@@ -168,7 +169,8 @@ describe("the annotations", function()
     -- These are of the server, of RGW, have no table, or no fields.
     for _, name in ipairs({
       "StreamConfiguration", "StreamInfo", "ConsumerConfiguration", "Request", "KeptMessage", "DeadLetter",
-      "AdmitStatus", "DeadLetterOptions", "Null", "async.Result", "async.Run", "Task", "Connection", "Subscription", "Future",
+      "AdmitStatus", "DeadLetterOptions",
+      "Null", "async.Result", "async.Run", "Task", "Connection", "Subscription", "Future",
       "Poller", "JetStream", "Consumer", "Bucket", "Watch", "async",
     }) do
       assert(classes["rgw_nats." .. name], name)

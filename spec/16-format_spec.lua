@@ -61,7 +61,8 @@ describe("an event", function()
   describe("in the format", function()
     local attributes = {
       specversion = "1.0", id = "z.1.2/ObjectCreated:Put/rgw_nats/214176ca94f51411", source = "ceph:s3..photos",
-      type = "com.amazonaws.ObjectCreated:Put", subject = "in/a b%.jpg", time = "2026-11-22T07:18:54.450557Z", datacontenttype = "application/json",
+      type = "com.amazonaws.ObjectCreated:Put", subject = "in/a b%.jpg", time = "2026-11-22T07:18:54.450557Z",
+      datacontenttype = "application/json",
     }
 
     -- What differs from one event to the next.

@@ -36,9 +36,9 @@ describe("the library", function()
 
   it("takes the functions of the Lua that it runs in where the process has both", function()
     for lua, other in pairs({ ["5.3"] = "5.4", ["5.4"] = "5.3" }) do
-      local program = ([[package.cpath = "%s"; print(require("rgw_nats").connect("nats://127.0.0.1:1"))]]):format(module)
+      local program = [[package.cpath = "%s" print(require("rgw_nats").connect("nats://127.0.0.1:1"))]]
       local command = "LD_PRELOAD=$(echo /usr/lib/*/liblua%s.so.0) lua%s -e '%s'"
-      assert.same({ "rgw_nats.connection: nats://127.0.0.1:1" }, lines(command:format(other, lua, program)))
+      assert.same({ "rgw_nats.connection: nats://127.0.0.1:1" }, lines(command:format(other, lua, program:format(module))))
     end
   end)
 end)
