@@ -38,7 +38,8 @@ describe("the library", function()
     for lua, other in pairs({ ["5.3"] = "5.4", ["5.4"] = "5.3" }) do
       local program = [[package.cpath = "%s" print(require("rgw_nats").connect("nats://127.0.0.1:1"))]]
       local command = "LD_PRELOAD=$(echo /usr/lib/*/liblua%s.so.0) lua%s -e '%s'"
-      assert.same({ "rgw_nats.connection: nats://127.0.0.1:1" }, lines(command:format(other, lua, program:format(module))))
+      local printed = lines(command:format(other, lua, program:format(module)))
+      assert.same({ "rgw_nats.connection: nats://127.0.0.1:1" }, printed)
     end
   end)
 end)
