@@ -1,5 +1,7 @@
 """The other ways into a bucket, used by the hostile: parts, forms, Swift, and events that must be asked for."""
 
+import hashlib
+import json
 from urllib.parse import quote
 
 import pytest
@@ -100,6 +102,11 @@ def test_what_swift_takes_is_an_event_and_legal(attack, swift):
     assert ask("DELETE", "?bulk-delete", None, b"", [("Content-Type", "text/plain")], b"none/%ff\nnone\n").ok
     assert ask("DELETE", f"{here}/copy", DELETE, b"copy").ok
     assert ask("DELETE", f"{here}/none", DELETE, b"none").status == 404
+    # A large object, whose removal with its segment has the status 200, and an event of the object alone.
+    assert ask("PUT", f"{here}/segment", PUT, b"segment", body=b"x").ok
+    segment = json.dumps([{"path": f"/{here}/segment", "size_bytes": 1, "etag": hashlib.md5(b"x").hexdigest()}])
+    assert ask("PUT", f"{here}/large?multipart-manifest=put", PUT, b"large", body=segment.encode()).ok
+    assert ask("DELETE", f"{here}/large?multipart-manifest=delete", DELETE, b"large").status == 200
     attack.end()
 
 

@@ -122,6 +122,24 @@ describe("a gateway", function()
     run(untagged, notify, untagged:request("put_obj"))
     assert.same({}, published())
   end)
+
+  it("loses no event to a rule among hundreds that look at tags of buckets", function()
+    local configuration = given
+    finally(function() given = configuration end)
+    given = { url = server:url(), name = "many-tags", notification = {} }
+    for n = 1, 300 do
+      given.notification[n] = { id = "r" .. n, subject = "s3.r" .. n, filter = { bucket_tags = { ["k" .. n] = "v" } } }
+    end
+    local gateway = emulator.new("main")
+    local tags = { k1 = "v", k300 = "v", k150 = "another" }
+    run(gateway, notify, gateway:request("put_obj", { Bucket = { Tags = tags } }))
+    assert.is_true(results[1])
+    local subjects = {}
+    helpers.publish_end(assert(nats.connect(server:url(), { name = given.name })))
+    for _, message in ipairs(subscriber:messages("end")) do subjects[message.subject] = true end
+    assert.is_true(subjects["s3.r1"] and subjects["s3.r300"])
+    assert.is_nil(subjects["s3.r150"])
+  end)
 end)
 
 describe("admit()", function()
@@ -141,6 +159,45 @@ describe("admit()", function()
         assert.is_true(gateway.aborted, release .. " " .. context)
       end
     end
+  end)
+
+  it("writes no response in postAuth, where nobody could tell what became of the request", function()
+    local server = helpers.server()
+    finally(function()
+      write = nil
+      helpers.stop()
+    end)
+    local subscriber = server:subscribe("s3.>")
+    write = true
+    for _, operation in ipairs({ "put_obj", "copy_obj", "complete_multipart" }) do
+      local gateway = emulator.new("main")
+      local request = gateway:request(operation, { Object = { Name = "k", Size = 0 }, ContentLength = 0 })
+      assert.is_true(gateway:run(admit, request, "postAuth"))
+      assert.is_true(gateway.aborted)
+      assert.equal(403, request.Response.HTTPStatusCode)
+      assert.is_true(gateway:run(function()
+        results = table.pack(nats.notify(_G.Request, { url = server:url() }))
+      end, request, "postRequest"))
+      assert.is_true(results[1])
+    end
+    helpers.publish_end(assert(nats.connect(server:url())))
+    assert.equal(1, #subscriber:messages("end"))
+  end)
+
+  it("refuses a key of a multi-object delete, and what no tag of its bucket keeps from a rule", function()
+    local configuration = given
+    finally(function() given = configuration end)
+    local gateway = emulator.new("main", { multi_delete = "keys" })
+    local verdicts = {}
+    local function ask() verdicts[#verdicts + 1] = admit() end
+    local objects = { { Name = "a" } }
+    assert.is_true(gateway:run(ask, gateway:request("multi_object_delete", { Objects = objects }), "preRequest"))
+    given = { name = "admit", filter = { bucket_tags = { team = "a" } } }
+    for key, value in pairs(configuration) do given[key] = given[key] or value end
+    for _, team in ipairs({ "a", "b" }) do
+      assert.is_true(gateway:run(ask, gateway:request("put_obj", { Bucket = { Tags = { team = team } } }), "postAuth"))
+    end
+    assert.same({ -1, -1, true }, verdicts)
   end)
 
   it("lets every request pass where it cannot, and says so", function()

@@ -18,7 +18,7 @@ mod subject;
 pub use features::Features;
 pub use operation::Operation;
 pub use request::{Listed, Map, Request, Text};
-pub use rule::{BUCKET_TAGS, Configuration, Rule};
+pub use rule::{BUCKET_TAGS, Configuration, Rule, distinct_tag_keys};
 pub use subject::{Template, check as check_subject};
 
 use crate::error::Error;

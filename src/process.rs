@@ -327,7 +327,7 @@ pub fn is_refused(request: &Request) -> bool {
     running().is_some_and(|process| process.refusals.has(request))
 }
 
-/// Whether `admit` has refused any request.
+/// Whether `admit` has refused a request of which nothing was heard since.
 pub fn has_refusals() -> bool {
     running().is_some_and(|process| process.refusals.any())
 }
@@ -341,16 +341,22 @@ pub fn admit_in_vain() -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a request that is still to be done is to be refused: its events have no room. Remembers it then.
+/// Whether a request that is still to be done is to be refused, as its events have no room; and then whether it is remembered.
 ///
 /// # Errors
 /// As for [`notify`], by the configuration.
-pub fn refuses(request: &Request, source: &Value) -> Result<bool, Error> {
-    let refuses = !has_room(request, source)?;
-    if refuses {
-        process()?.refusals.add(request);
+pub fn refuses(request: &Request, source: &Value) -> Result<Option<bool>, Error> {
+    if has_room(request, source)? {
+        return Ok(None);
     }
-    Ok(refuses)
+    Ok(Some(process()?.refusals.add(request)))
+}
+
+/// Forgets a refused request that was aborted as it should be.
+pub fn forget_refusal(request: &Request) {
+    if let Some(process) = running() {
+        process.refusals.aborted(request);
+    }
 }
 
 /// Whether there is room for the events of a request that is still to be done. Where that is not known - the configuration
@@ -393,8 +399,8 @@ pub fn older_than(age_ms: u64) -> Which {
 }
 
 /// The keys of buckets' tags that the rules of the configuration file of a path look at; none if it was not read yet.
-pub fn bucket_tag_keys(path: &str) -> Option<Vec<Vec<u8>>> {
-    running().and_then(|process| process.configurations.bucket_tag_keys(path))
+pub fn bucket_tag_keys(path: &str) -> Arc<[Vec<u8>]> {
+    running().map(|process| process.configurations.bucket_tag_keys(path)).unwrap_or_default()
 }
 
 /// What the rules of the configuration file of a path need: see [`Configuration::needs`]. All, if it was not read yet.

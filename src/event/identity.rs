@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 
 /// The first 64 bits of SHA-256 over some texts with a NUL between them.
 ///
-/// It is not a shorter one because a stream drops a message whose id it knows: who could find two keys with one hash could
-/// hide the removal of the second one in a multi-object delete.
+/// A stream drops a message whose id it knows, so that who finds a key with the hash of another one's could hide its removal
+/// in the same multi-object delete: that takes some 2^64 trials. Two keys of one's own with one hash take some 2^32.
 pub fn hash<'t>(texts: impl IntoIterator<Item = &'t [u8]>) -> u64 {
     let mut hasher = Sha256::new();
     for (place, text) in texts.into_iter().enumerate() {

@@ -206,8 +206,8 @@ pub struct Request {
     pub metadata: Map,
     /// `Request.Tags`.
     pub tags: Map,
-    /// `Request.Bucket.Tags`; none where this gateway does not show them.
-    pub bucket_tags: Option<Map>,
+    /// Of `Request.Bucket.Tags` the keys that were asked for, with their values; none where this gateway does not show them.
+    pub bucket_tags: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// All texts in one piece, and where each one is in it.
     texts: Vec<u8>,
     places: [(usize, usize); TEXTS],

@@ -10,6 +10,7 @@ use crate::config::{Endpoint, Fields, Problem};
 use crate::value::Value;
 use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// The formats by name.
 const FORMATS: [(&str, Format); 3] = [
@@ -35,7 +36,19 @@ pub struct Configuration {
     /// A gate for each of them.
     gates: Vec<Gate>,
     needs: u32,
+    bucket_tag_keys: Arc<[Vec<u8>]>,
 }
+
+/// The keys of buckets' tags that are asked for, each once. What is over 256 is left out, and fits.
+pub fn distinct_tag_keys(mut keys: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    keys.sort();
+    keys.dedup();
+    keys.truncate(MAX_TAG_KEYS);
+    keys
+}
+
+/// How many keys of buckets' tags are asked for; RGW takes 50 tags of a bucket.
+const MAX_TAG_KEYS: usize = 256;
 
 /// What the payload is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,7 +141,9 @@ impl Configuration {
         }
         let needs = rules.iter().fold(0, |all, rule| all | rule.needs());
         let gates = rules.iter().map(|rule| Gate::new(rule.events, &rule.buckets, &rule.prefix)).collect();
-        (Configuration { endpoint, rules, gates, needs }, fields.finish())
+        let tag_keys = rules.iter().flat_map(|rule| &rule.bucket_tags).map(|(key, _)| key.clone());
+        let bucket_tag_keys = distinct_tag_keys(tag_keys.collect()).into();
+        (Configuration { endpoint, rules, gates, needs, bucket_tag_keys }, fields.finish())
     }
 
     /// The rules that a request of `operation` fits, in their order, and which event it is under each.
@@ -148,8 +163,8 @@ impl Configuration {
     }
 
     /// The keys of buckets' tags that its rules look at.
-    pub fn bucket_tag_keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.rules.iter().flat_map(|rule| &rule.bucket_tags).map(|(key, _)| key.as_slice())
+    pub fn bucket_tag_keys(&self) -> Arc<[Vec<u8>]> {
+        self.bucket_tag_keys.clone()
     }
 }
 
@@ -274,8 +289,11 @@ impl Rule {
             && self.regex.as_ref().is_none_or(|regex| regex.is_match(key))
             && has(&self.metadata, &request.metadata)
             && has(&self.tags, &request.tags)
-            // Where a gateway does not show them, every bucket may have them: an event too many is better than a lost one.
-            && request.bucket_tags.as_ref().is_none_or(|tags| has(&self.bucket_tags, tags));
+            && self.bucket_tags.iter().all(|(key, wanted)| {
+                // What was not asked for, or is not shown, may fit: an event too many is better than a lost one.
+                let found = request.bucket_tags.iter().find(|(known, _)| known == key);
+                found.is_none_or(|(_, value)| value.as_ref() == Some(wanted))
+            });
         fits.then_some(operation)
     }
 }
@@ -453,10 +471,12 @@ mod tests {
         let mut put = request("put_obj", "PUT", "b", "k");
         let rule = "filter = { bucket_tags = { team = 'a' } }";
         assert!(fits(rule, &put));
-        put.bucket_tags = Some(super::super::Map::default());
-        assert!(!fits(rule, &put));
-        put.bucket_tags.get_or_insert_default().add(b"team", b"a");
-        assert!(fits(rule, &put));
+        for (value, expected) in [(None, false), (Some(b"b".to_vec()), false), (Some(b"a".to_vec()), true)] {
+            put.bucket_tags = vec![(b"team".to_vec(), value)];
+            assert_eq!(fits(rule, &put), expected);
+        }
+        put.bucket_tags = vec![(b"another".to_vec(), None)];
+        assert!(fits(rule, &put), "a key that was not asked for");
         let needs = |text: &str| read(text).0.needs() & BUCKET_TAGS != 0;
         assert!(needs(rule) && !needs("filter = { tags = { team = 'a' } }"));
     }

@@ -9,6 +9,7 @@ use super::request;
 use super::write;
 use crate::config::refuse;
 use crate::error::Error;
+use crate::event::Text;
 use crate::process;
 use crate::value::Value;
 use std::ffi::CStr;
@@ -52,11 +53,13 @@ impl Function for Admit {
             process::admit_in_vain()?;
             return Ok(Value::Boolean(true));
         }
-        // A response that was written and not sent makes the reply of a request that is done all the same malformed.
+        // Once the bucket is loaded, which it is in postAuth, nothing tells notify whether a request under a response that
+        // was written is executed; nor of one that is not remembered.
+        let before = request.bytes(Text::BucketId).is_empty();
         Ok(match process::refuses(&request, call.argument(1))? {
-            true if writes => Value::list([Value::Integer(ABORT)]),
-            true => Value::Integer(ABORT),
-            false => Value::Boolean(true),
+            Some(true) if writes && before => Value::list([Value::Integer(ABORT)]),
+            Some(_) => Value::Integer(ABORT),
+            None => Value::Boolean(true),
         })
     }
 

@@ -47,7 +47,7 @@ pub struct Call {
     /// How many bytes of strings were collected.
     pub(super) bytes: usize,
     /// The keys of the bucket's tags that rules look at.
-    pub(super) tag_keys: Option<Vec<Vec<u8>>>,
+    pub(super) tag_keys: std::sync::Arc<[Vec<u8>]>,
     /// Bytes to make a string of; here, as a frame of reading may own nothing.
     pub(super) scratch: Vec<u8>,
 }

@@ -2,9 +2,9 @@
 
 use super::boundary::Call;
 use super::ffi::{self, lua_State};
-use super::fields::{optional, pop, table, text};
+use super::fields::{optional, optional_field, pop, table, text};
 use super::read::{Token, bytes};
-use crate::event::{Features, Map, Text};
+use crate::event::{Features, Text, distinct_tag_keys};
 use crate::process;
 use crate::value::Value;
 use std::ffi::c_int;
@@ -42,34 +42,34 @@ pub unsafe fn bucket(state: *mut lua_State, index: c_int, features: Features, wi
     }
 }
 
-/// Reads the tags of the bucket on top of the stack that rules look at, where the gateway shows them. Elsewhere reading
-/// `Tags` raises, which tells it. RGW's map has no `__pairs`: its keys are asked for.
+/// Reads the tags of the bucket on top of the stack that rules look at, where the gateway shows them and has loaded the
+/// bucket. RGW's map has no `__pairs`: its keys are asked for.
 unsafe fn tags(state: *mut lua_State, features: Features, call: &mut Call) {
-    // SAFETY: as for bucket; `optional` makes room for the map and a value. What is collected is the
-    // call's, as asking for a key may raise.
+    // SAFETY: as for bucket. What is collected is the call's, as asking for a key may raise.
     unsafe {
         let bucket = ffi::lua_gettop(state);
-        let Some(kind) = optional(state, bucket, features, c"Tags") else {
-            ffi::lua_settop(state, bucket);
+        if !features.plain && call.request.bytes(Text::BucketId).is_empty() {
             return;
-        };
-        let has_tags = kind == ffi::LUA_TTABLE;
-        collect_keys(state, call);
-        let (map, mut place) = (ffi::lua_gettop(state), 0);
-        // A bucket without tags has nil there.
-        if call.tag_keys.is_some() {
-            call.request.bucket_tags = Some(Map::default());
         }
-        while let Some(key) = call.tag_keys.as_ref().filter(|_| has_tags).and_then(|keys| keys.get(place)) {
-            ffi::lua_pushlstring(state, key.as_ptr().cast(), key.len());
-            ffi::lua_gettable(state, map);
-            if ffi::lua_type(state, -1) == ffi::LUA_TSTRING
-                && let Some(tags) = &mut call.request.bucket_tags
-            {
-                tags.add(key, bytes(state, -1));
+        // A bucket without tags has nil there, and one whose tags are not shown raises.
+        if let Some(kind) = optional_field(state, bucket, features, c"Tags") {
+            collect_keys(state, call);
+            let map = ffi::lua_gettop(state);
+            let mut place = 0;
+            while let Some(key) = call.tag_keys.get(place) {
+                call.request.bucket_tags.push((key.clone(), None));
+                place = place.saturating_add(1);
+                if kind != ffi::LUA_TTABLE {
+                    continue;
+                }
+                ffi::lua_pushlstring(state, key.as_ptr().cast(), key.len());
+                if optional(state, map, features) == Some(ffi::LUA_TSTRING)
+                    && let Some((_, value)) = call.request.bucket_tags.last_mut()
+                {
+                    *value = Some(bytes(state, -1).to_vec());
+                }
+                ffi::lua_settop(state, map);
             }
-            pop(state);
-            place += 1;
         }
         ffi::lua_settop(state, bucket);
     }
@@ -81,7 +81,7 @@ unsafe fn collect_keys(state: *mut lua_State, call: &mut Call) {
     unsafe {
         if ffi::lua_type(state, 2) == ffi::LUA_TSTRING {
             let path = std::str::from_utf8(bytes(state, 2));
-            call.tag_keys = path.ok().and_then(process::bucket_tag_keys);
+            call.tag_keys = path.map(process::bucket_tag_keys).unwrap_or_default();
             return;
         }
     }
@@ -96,5 +96,5 @@ unsafe fn collect_keys(state: *mut lua_State, call: &mut Call) {
             keys.push(key.clone());
         }
     }
-    call.tag_keys = Some(keys);
+    call.tag_keys = distinct_tag_keys(keys).into();
 }

@@ -4,13 +4,13 @@
 //! function listed here is exported by both with the same parameters and results, and each macro expands to the same in both.
 //! [`new_userdata`] is the exception: its function has another name in each, and is looked up in the running process.
 //! Not to be added: `lua_version`, `lua_rawlen`, `lua_resume`, `lua_gc`, user values and `lua_Debug`, which differ.
-//! `scripts/lint_lua_symbols.py` holds what the built library imports against what both export.
+//! `spec/34-lua_versions_spec.lua` holds what the built library imports against what both export.
 
 pub use mlua::ffi::{
     LUA_ERRMEM, LUA_MULTRET, LUA_OK, LUA_REGISTRYINDEX, LUA_TBOOLEAN, LUA_TFUNCTION, LUA_TLIGHTUSERDATA, LUA_TNIL,
     LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE, LUA_TTHREAD, LUA_TUSERDATA, lua_CFunction, lua_Integer, lua_KContext,
-    lua_State, lua_call, lua_checkstack, lua_createtable, lua_getfield, lua_geti, lua_getmetatable, lua_gettable,
-    lua_gettop, lua_insert, lua_isinteger, lua_isyieldable, lua_next, lua_pcall, lua_pushboolean, lua_pushcfunction,
+    lua_State, lua_call, lua_checkstack, lua_createtable, lua_getfield, lua_getmetatable, lua_gettable, lua_gettop,
+    lua_insert, lua_isinteger, lua_isyieldable, lua_next, lua_pcall, lua_pushboolean, lua_pushcfunction,
     lua_pushglobaltable, lua_pushinteger, lua_pushlightuserdata, lua_pushlstring, lua_pushnil, lua_pushnumber,
     lua_pushstring, lua_pushthread, lua_pushvalue, lua_rawequal, lua_rawget, lua_rawgeti, lua_rawgetp, lua_rawset,
     lua_rawseti, lua_rawsetp, lua_replace, lua_rotate, lua_setfield, lua_setmetatable, lua_settop, lua_toboolean,
@@ -36,7 +36,7 @@ macro_rules! weak {
     };
 }
 weak! {
-    lua_absindex lua_callk lua_isinteger lua_isyieldable lua_pcallk lua_rawgetp lua_rawsetp lua_rotate lua_copy lua_geti lua_tointegerx
+    lua_absindex lua_callk lua_isinteger lua_isyieldable lua_pcallk lua_rawgetp lua_rawsetp lua_rotate lua_copy lua_tointegerx
     lua_tonumberx lua_yieldk luaL_tolstring
 }
 

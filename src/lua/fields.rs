@@ -40,23 +40,34 @@ pub unsafe fn table(state: *mut lua_State, index: c_int, field: &CStr) -> bool {
     }
 }
 
-/// Pushes a field of one of RGW's tables that may lack it, and gives its type. Asking for a field that is not there raises, in
-/// a protected call here; on 16.2, where it would throw a C++ exception, there is none. The stack may have grown where the
-/// result is `None`.
-pub unsafe fn optional(state: *mut lua_State, index: c_int, features: Features, field: &CStr) -> Option<c_int> {
-    // SAFETY: as for request::done; four slots are taken.
+/// Replaces the key on top of the stack by what one of RGW's tables has under it, which the table may lack, and gives its type.
+/// Asking for a field that is not there raises, in a protected call here: `None`, with the error on the stack. On 16.2, where
+/// it would throw a C++ exception, it is always `None`.
+pub unsafe fn optional(state: *mut lua_State, index: c_int, features: Features) -> Option<c_int> {
+    // SAFETY: as for request::done; four slots are taken, and all but one given back.
     unsafe {
         ffi::luaL_checkstack(state, 8, std::ptr::null());
         if features.plain {
-            let kind = ffi::lua_getfield(state, index, field.as_ptr());
+            let kind = ffi::lua_gettable(state, index);
             return (kind != ffi::LUA_TNIL).then_some(kind);
         }
         if !features.rgw_table || ffi::luaL_getmetafield(state, index, c"__index".as_ptr()) != ffi::LUA_TFUNCTION {
             return None;
         }
+        ffi::lua_insert(state, -2);
         ffi::lua_pushvalue(state, index);
-        ffi::lua_pushstring(state, field.as_ptr());
+        ffi::lua_insert(state, -2);
         (ffi::lua_pcall(state, 2, 1, 0) == ffi::LUA_OK).then(|| ffi::lua_type(state, -1))
+    }
+}
+
+/// As [`optional`], of a field; pushes one value in any case, and needs nothing on the stack.
+pub unsafe fn optional_field(state: *mut lua_State, index: c_int, features: Features, field: &CStr) -> Option<c_int> {
+    // SAFETY: as for optional.
+    unsafe {
+        ffi::luaL_checkstack(state, 1, std::ptr::null());
+        ffi::lua_pushstring(state, field.as_ptr());
+        optional(state, index, features)
     }
 }
 

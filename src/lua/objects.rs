@@ -2,7 +2,7 @@
 
 use super::boundary::Call;
 use super::ffi::{self, lua_State};
-use super::fields::{has_text, integer, optional, pop, table};
+use super::fields::{has_text, integer, optional, optional_field, pop, table};
 use super::read::bytes;
 use crate::event::{Features, Listed};
 use std::ffi::c_int;
@@ -26,10 +26,12 @@ pub unsafe fn objects(state: *mut lua_State, index: c_int, features: Features, c
             return;
         }
         let top = ffi::lua_gettop(state);
-        if optional(state, index, features, c"Objects") == Some(ffi::LUA_TTABLE) {
+        if optional_field(state, index, features, c"Objects") == Some(ffi::LUA_TTABLE) {
             let list = ffi::lua_gettop(state);
+            // It may raise where it ends; where it began, nobody has said yet.
             for place in 0..=MAX {
-                if ffi::lua_geti(state, list, place) == ffi::LUA_TTABLE {
+                ffi::lua_pushinteger(state, place);
+                if optional(state, list, features) == Some(ffi::LUA_TTABLE) {
                     object(state, call);
                 } else if place > 0 {
                     break;

@@ -41,6 +41,9 @@ pub unsafe fn to_be(state: *mut lua_State, index: c_int, call: &mut Call) {
         }
         text(state, index, c"Id", call, Text::Id);
         text(state, index, c"RGWOp", call, Text::RgwOp);
+        if call.request.is_multi_delete() {
+            objects(state, index, features, call);
+        }
         // As if it were done.
         call.request.status = 200;
         // Nobody is kept from reading.
@@ -48,7 +51,7 @@ pub unsafe fn to_be(state: *mut lua_State, index: c_int, call: &mut Call) {
             call.request = event::Request::default();
             return;
         }
-        bucket(state, index, features, false, call);
+        bucket(state, index, features, needs(state, call) & event::BUCKET_TAGS != 0, call);
         if table(state, index, c"Object") {
             text(state, -1, c"Name", call, Text::Key);
             text(state, -1, c"Instance", call, Text::VersionId);
@@ -92,17 +95,20 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
             if call.request.bytes(Text::RgwOp) == b"post_obj" {
                 call.request.code = integer(state, c"RGWCode");
             }
-            if call.request.status == admit::STATUS && process::has_refusals() {
+            let failed = !(200..300).contains(&call.request.status) && process::has_refusals();
+            if failed {
                 call.request.code = integer(state, c"RGWCode");
-                pop(state);
+            }
+            pop(state);
+            if failed {
                 text(state, index, c"Id", call, Text::Id);
                 refused = process::is_refused(&call.request);
-                if refused {
-                    // The status is what `admit` has written, whatever became of the request.
-                    call.request.status = 200;
-                }
-            } else {
-                pop(state);
+            }
+            if refused && call.request.status == admit::STATUS {
+                // This is what `admit` has written, whatever became of the request.
+                call.request.status = 200;
+            } else if refused {
+                process::forget_refusal(&call.request);
             }
         }
         if call.request.is_multi_delete() {
@@ -143,6 +149,7 @@ pub unsafe fn done(state: *mut lua_State, index: c_int, call: &mut Call) {
         }
         if !features.plain && !is_done(state, index, operation, refused, call) {
             if refused {
+                process::forget_refusal(&call.request);
                 call.request = event::Request::default();
             } else {
                 refuse(call, Code::BadRequest, BEFORE);
@@ -196,7 +203,8 @@ unsafe fn is_done(state: *mut lua_State, index: c_int, operation: &Operation, re
             return false;
         }
         if operation.has_no_content() && !request.per_key {
-            return if refused { request.code == NO_CONTENT } else { request.status != 200 };
+            // Swift's answer to the removal of a large object and its segments is 200.
+            return if refused { request.code == NO_CONTENT } else { request.status != 200 || is_swift(state, index) };
         }
         // The size of what was put is known when it is there. A put of nothing cannot be told.
         request.size != 0 || operation.event_name() != "ObjectCreated:Put" || announced_size(state, index) == 0

@@ -161,9 +161,9 @@ impl Configurations {
     }
 
     /// The keys of buckets' tags that the rules of the file of a path look at; none if it was not read yet.
-    pub fn bucket_tag_keys(&self, path: &str) -> Option<Vec<Vec<u8>>> {
-        let file = lock(&self.files).get(path).cloned()?;
-        Some(file.current()?.bucket_tag_keys().map(<[u8]>::to_vec).collect())
+    pub fn bucket_tag_keys(&self, path: &str) -> Arc<[Vec<u8>]> {
+        let file = lock(&self.files).get(path).cloned();
+        file.and_then(|file| file.current()).map(|configuration| configuration.bucket_tag_keys()).unwrap_or_default()
     }
 
     /// What `status()` shows of the files.

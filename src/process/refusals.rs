@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many requests are remembered: those that RGW has at a time by default are 1,024.
+/// How many requests are remembered: RGW has 1,024 at a time by default.
 const MAX: usize = 4096;
 
 /// Why `admit` refuses nothing here.
@@ -41,22 +41,33 @@ impl Refusals {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers that a request is refused.
-    pub fn add(&self, request: &Request) {
+    /// Counts a request that is refused and remembers it. False if there is no room to remember it.
+    pub fn add(&self, request: &Request) -> bool {
         let (hash, mut seen) = (hash(request), self.seen());
         seen.refused = seen.refused.saturating_add(1);
+        if seen.order.len() >= MAX {
+            // Those whose execution was counted are kept for further scripts of the same request alone.
+            let oldest = seen.order.front().copied();
+            if oldest.is_none_or(|oldest| seen.requests.get(&oldest) == Some(&false)) {
+                return false;
+            }
+            seen.forget(oldest.unwrap_or_default());
+        }
         if seen.requests.insert(hash, false).is_none() {
             seen.order.push_back(hash);
         }
-        if seen.order.len() > MAX
-            && let Some(oldest) = seen.order.pop_front()
-        {
-            seen.requests.remove(&oldest);
-        }
         self.any.store(true, Ordering::Release);
+        true
     }
 
-    /// Whether any request was refused yet. Cheap, for every request.
+    /// Forgets a request that was aborted as it should be.
+    pub fn aborted(&self, request: &Request) {
+        let mut seen = self.seen();
+        seen.forget(hash(request));
+        self.any.store(!seen.requests.is_empty(), Ordering::Release);
+    }
+
+    /// Whether any refused request is remembered. Cheap, for every request.
     pub fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }
@@ -99,6 +110,13 @@ impl Refusals {
     }
 }
 
+impl Seen {
+    fn forget(&mut self, hash: u64) {
+        self.requests.remove(&hash);
+        self.order.retain(|one| *one != hash);
+    }
+}
+
 fn hash(request: &Request) -> u64 {
     let mut hasher = DefaultHasher::new();
     request.bytes(Text::Id).hash(&mut hasher);
@@ -130,10 +148,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn what_was_aborted_is_forgotten() {
         let refusals = Refusals::default();
-        (0..10_000).for_each(|id| refusals.add(&request(id)));
+        assert!(refusals.add(&request(1)) && refusals.add(&request(2)));
+        refusals.aborted(&request(1));
+        assert!(refusals.any() && !refusals.has(&request(1)) && refusals.has(&request(2)));
+        refusals.aborted(&request(2));
+        assert!(!refusals.any());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_outlives_further_refusals() {
+        let refusals = Refusals::default();
+        let remembered = (0..10_000).filter(|id| refusals.add(&request(*id))).count();
+        assert_eq!(remembered, MAX);
+        assert!(refusals.has(&request(0)) && !refusals.has(&request(9_999)));
+        refusals.executed(&request(0));
+        assert!(refusals.add(&request(10_000)), "in place of the one that was counted");
         let seen = refusals.seen();
-        assert_eq!((seen.requests.len(), seen.order.len(), seen.refused), (MAX, MAX, 10_000));
+        assert_eq!((seen.requests.len(), seen.order.len(), seen.refused), (MAX, MAX, 10_001));
     }
 }
