@@ -18,6 +18,8 @@ from pathlib import Path
 
 E2E = Path(__file__).resolve().parent.parent
 PROJECT = E2E.parent
+#: What `make build` makes.
+MODULE = PROJECT / "build/rgw_nats.so"
 _CLONE_NEWNS = 0x20000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
 _private = False
@@ -159,7 +161,8 @@ class Machine:
 
     def _command(self, argv, user=None, env=None):
         variables = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", **(env or {})}
-        change = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
+        # A change of user takes the signal at the parent's death away.
+        change = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--pdeathsig", "KILL"] if user else []
         inside = ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), *change, *map(str, argv)]
         return ["setpriv", "--pdeathsig", "KILL", "chroot", str(self.root), *inside]
 
