@@ -161,10 +161,11 @@ class Machine:
 
     def _command(self, argv, user=None, env=None):
         variables = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", **(env or {})}
-        # A change of user takes the signal at the parent's death away.
-        change = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--pdeathsig", "KILL"] if user else []
+        until_death = ["setpriv", "--pdeathsig", "KILL"]
+        # The change of user clears the signal that was asked for before.
+        change = [*until_death, f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
         inside = ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), *change, *map(str, argv)]
-        return ["setpriv", "--pdeathsig", "KILL", "chroot", str(self.root), *inside]
+        return [*until_death, "chroot", str(self.root), *inside]
 
     def _defaults(self):
         """What systemd gives to Ceph's servers; without it tcmalloc's caches are too small for radosgw's threads."""
