@@ -45,6 +45,8 @@ keyring = /ceph/keyring
 mon data = /ceph/mon
 osd data = /ceph/osd
 mgr data = /ceph/mgr
+# By default the mon collects changes for a second, and radosgw makes eight pools one after another.
+paxos propose interval = 0.05
 mon data avail crit = 1
 mon data avail warn = 1
 rgw luarocks location = /ceph/luarocks
@@ -60,7 +62,8 @@ debug rgw = 1
 def check_lua(release, lua):
     """Raises ValueError if no gateway of this release runs on this Lua."""
     if (release, lua) == ("16.2", "5.4"):
-        raise ValueError("Ceph 16.2 runs on Lua 5.3 alone, as EL8 and its images have it: for Lua 5.4 take 18.2 or 20.2")
+        reason = "Ceph 16.2 is tested on Lua 5.3 alone, which its official packages and image have"
+        raise ValueError(f"{reason}; for Lua 5.4 take 18.2 or 20.2")
 
 
 class Cluster:
