@@ -83,7 +83,9 @@ class Rook:
         self.machine.run("chown", "-R", "ceph:ceph", "/ceph/log", "/ceph/rgw")
         setuser = ("--setuser=ceph", "--setgroup=ceph")
         self._gateway, self.port = self.cluster.further_gateway(f"rook-{time.monotonic_ns()}", *ZONE, *setuser)
-        assert "\nUid:\t0\t" not in Path(f"/proc/{self._gateway.pid}/status").read_text()
+        status = Path(f"/proc/{self._gateway.pid}/status")
+        # It answers a moment before it is another user.
+        wait_until(lambda: "\nUid:\t0\t" not in status.read_text(), "radosgw to be ceph")
 
     def put(self, key):
         client = self.cluster.s3(port=self.port)
