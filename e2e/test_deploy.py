@@ -37,8 +37,8 @@ def _newer_than_16_2(release):
 class Rook:
     """A Ceph with the object store my-store, and what the kubelet and Rook do for its gateways."""
 
-    def __init__(self, release, directory):
-        self.cluster = Cluster(release, directory, conf=f"rgw luarocks location = {LUAROCKS}")
+    def __init__(self, release, directory, lua):
+        self.cluster = Cluster(release, directory, lua=lua, conf=f"rgw luarocks location = {LUAROCKS}")
         self.machine = self.cluster.machine
         # As an emptyDir is.
         self.machine.path(LUAROCKS).mkdir(parents=True)
@@ -102,9 +102,9 @@ class Rook:
 
 
 @pytest.fixture(scope="module")
-def rook(release, directory):
+def rook(release, gateway_lua, directory):
     """That object store, with the script that the Job has put."""
-    rook = Rook(release, directory / "rook")
+    rook = Rook(release, directory / "rook", gateway_lua)
     try:
         rook.start()
         configuration = rook.machine.path("/etc/ceph/ceph.conf").read_text()
