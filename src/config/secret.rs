@@ -83,6 +83,11 @@ impl Secret {
         if text.trim().is_empty() { Err(format!("{self} is empty")) } else { Ok(text) }
     }
 
+    /// The file that it is in, if it is in one.
+    pub fn file(&self) -> Option<&str> {
+        if let Secret::File(path) = self { Some(path) } else { None }
+    }
+
     /// Whether it stands in the configuration itself.
     pub fn is_inline(&self) -> bool {
         matches!(self, Secret::Inline(_))
