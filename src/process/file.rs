@@ -2,7 +2,7 @@
 
 use super::slot::{Slot, Use};
 use crate::config::{Document, Endpoint};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, with_remedy};
 use crate::event::{Configuration, Moment, Request};
 use crate::log;
 use crate::value::Value;
@@ -23,6 +23,11 @@ type Stamp = (i64, i64, u64, u64);
 
 fn stamp_of(data: &fs::Metadata) -> Stamp {
     (data.mtime(), data.mtime_nsec(), data.size(), data.ino())
+}
+
+/// Whether a file is in a Secret or a ConfigMap of Kubernetes. Only its pod sees it, and can't change its mode.
+fn is_of_kubernetes(path: &str) -> bool {
+    fs::read_link(path).is_ok_and(|target| target.starts_with("..data"))
 }
 
 /// A configuration file that a script has named.
@@ -145,7 +150,8 @@ impl File {
         let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
         // A file that can't be read is tried again as long as that lasts.
         let known = stamp.take();
-        let failed = |error: std::io::Error| Error::new(Code::BadConfig, format!("{}: {error}", self.path));
+        let failed =
+            |error: std::io::Error| Error::new(Code::BadConfig, format!("{}: {}", self.path, with_remedy(&error)));
         // Without O_NONBLOCK a pipe under this name would be waited for.
         let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path).map_err(failed)?;
         let data = file.metadata().map_err(failed)?;
@@ -164,7 +170,7 @@ impl File {
         let document = Document::parse(&self.path, &text)?;
         let (configuration, problems) = Configuration::read(document.table());
         document.refuse(&problems)?;
-        if configuration.endpoint.has_secret() && data.mode() & 0o044 != 0 {
+        if configuration.endpoint.has_secret() && data.mode() & 0o044 != 0 && !is_of_kubernetes(&self.path) {
             log::line(format_args!("{} has a secret in it and others can read it; chmod 600 mends that", self.path));
         }
         Ok(Some(configuration))
