@@ -1,6 +1,7 @@
 """What the tests share: one cluster of the release under test, and a broker and a consumer for each test."""
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,8 @@ def pytest_configure(config):
         raise pytest.UsageError(str(problem)) from None
     config.addinivalue_line("markers", "main: the main paths, which CI runs on each release and each Lua")
     private_mounts()
+    # What ends a job of CI ends the tests as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_report_header(config):

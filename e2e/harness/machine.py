@@ -167,7 +167,7 @@ class Machine:
         inside = ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), *change, *map(str, argv)]
         return [*until_death, "chroot", str(self.root), *inside]
 
-    def _defaults(self):
+    def defaults(self):
         """What systemd gives to Ceph's servers; without it tcmalloc's caches are too small for radosgw's threads."""
         lines = self.path("/etc/default/ceph").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
@@ -185,15 +185,19 @@ class Machine:
 
         `network` is the name of a network namespace, if it is to have one of its own.
         """
+        command = self._command(argv, user, self.defaults() | (env or {}))
+        if network:
+            command = ["nsenter", f"--net=/run/netns/{network}", "--", *command]
+        return self.launch(name, command)
+
+    def launch(self, name, command, kind=Process):
+        """Starts a command of the host's, which ends with the machine's servers; its output is in log/<name>.out."""
         log = self.directory / "log" / f"{name}.out"
         with log.open("ab") as output:
-            command = self._command(argv, user, self._defaults() | (env or {}))
-            if network:
-                command = ["nsenter", f"--net=/run/netns/{network}", "--", *command]
             popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
-        process = Process(popen, self.directory / f"{name}.pid", log)
+        process = kind(popen, self.directory / f"{name}.pid", log)
         self._processes.append(process)
         return process
 
