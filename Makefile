@@ -4,8 +4,16 @@ SHELL := /bin/bash
 .ONESHELL:
 .DEFAULT_GOAL := help
 
-# The Ceph release to run with: 16.2, 18.2 or 20.2.
+# The Ceph release to run with: 16.2, 18.2 or 20.2, and the Lua that its gateway runs on: 5.3 or 5.4.
 CEPH ?= 18.2
+LUA ?= 5.3
+# The releases that the tests know, each with the Luas that its gateways run on.
+GATEWAYS = 16.2/5.3 18.2/5.3 18.2/5.4 20.2/5.3 20.2/5.4
+ifeq ($(CEPH)/$(LUA),16.2/5.4)
+$(error Ceph 16.2 is tested on Lua 5.3 alone, which its official packages and image have; for Lua 5.4 take CEPH=18.2 or CEPH=20.2)
+else ifeq ($(filter $(CEPH)/$(LUA),$(GATEWAYS)),)
+$(error no gateway is known for CEPH=$(CEPH) LUA=$(LUA); known are $(GATEWAYS))
+endif
 export RGW_NATS_CACHE ?= /var/cache/rgw_nats
 # Compiled dependencies outlast a clone; scripts/build-module.sh keeps two clones from taking each other's library.
 export CARGO_TARGET_DIR ?= $(RGW_NATS_CACHE)/target
@@ -14,7 +22,6 @@ export RGW_NATS_CLONE := $(CURDIR)
 # Further arguments for pytest, such as ARGS="-k install".
 ARGS ?=
 
-PYTHON = $$(e2e/setup.sh)/bin/python
 
 .PHONY: help
 help: ## what there is
@@ -23,6 +30,7 @@ help: ## what there is
 .PHONY: setup
 setup: ## installs what everything needs, the root file systems of all three releases included
 	e2e/setup.sh 16.2 18.2 20.2 > /dev/null
+	e2e/lua54.sh > /dev/null
 
 .PHONY: build
 build: ## the module, build/rgw_nats.so
@@ -35,9 +43,14 @@ rock: ## dist/: source rock, binary rocks, manifests
 	scripts/make-rocks.sh dist
 
 .PHONY: demo
-demo: rock ## the main job on a real gateway (CEPH=16.2, 18.2 or 20.2)
+demo: rock ## the main job on a real gateway (CEPH=16.2, 18.2 or 20.2; LUA=5.3 or 5.4)
 	venv=$$(e2e/setup.sh $(CEPH))
-	exec $$venv/bin/python e2e/demo.py --release $(CEPH)
+	exec $$venv/bin/python e2e/demo.py --release $(CEPH) --lua $(LUA)
+
+.PHONY: up
+up: rock ## a gateway and a nats-server to try things on, until Ctrl-C (CEPH=… LUA=…)
+	venv=$$(e2e/setup.sh $(CEPH))
+	exec $$venv/bin/python e2e/up.py --release $(CEPH) --lua $(LUA)
 
 .PHONY: lint
 lint: ## formats, lints, layers, rockspecs, the tests of the guarantees
@@ -71,18 +84,26 @@ spec: rock ## busted on the installed rock, with real nats-servers
 	scripts/run-specs.sh
 
 .PHONY: e2e
-e2e: build rock ## end to end on one release (CEPH=…)
+e2e: build rock ## end to end on one release and Lua (CEPH=… LUA=…)
 	venv=$$(e2e/setup.sh $(CEPH))
-	exec $$venv/bin/python -m pytest e2e --release $(CEPH) $(ARGS)
+	exec $$venv/bin/python -m pytest e2e --ignore=e2e/containers --release $(CEPH) --lua $(LUA) $(ARGS)
+
+.PHONY: containers
+# What the official images have, if nothing else is said.
+containers: CEPH := $(if $(filter file,$(origin CEPH)),20.2,$(CEPH))
+containers: LUA := $(if $(filter file,$(origin LUA)),5.4,$(LUA))
+containers: build rock ## a gateway in a container, as cephadm and Rook run it (CEPH=20.2 LUA=5.4)
+	venv=$$(e2e/setup.sh $(CEPH))
+	exec $$venv/bin/python -m pytest e2e/containers --release $(CEPH) --lua $(LUA) $(ARGS)
 
 .PHONY: soak
 soak: build rock ## the faults in their long forms
 	venv=$$(e2e/setup.sh $(CEPH))
-	exec $$venv/bin/python -m pytest e2e/faults --soak --release $(CEPH) $(ARGS)
+	exec $$venv/bin/python -m pytest e2e/faults --soak --release $(CEPH) --lua $(LUA) $(ARGS)
 
 .PHONY: e2e-all
-e2e-all: ## end to end on all three releases
-	for release in 16.2 18.2 20.2; do $(MAKE) --no-print-directory e2e CEPH=$$release; done
+e2e-all: ## end to end on each release and each Lua
+	for one in $(GATEWAYS); do $(MAKE) --no-print-directory e2e CEPH=$${one%/*} LUA=$${one#*/}; done
 
 .PHONY: check-deploy
 check-deploy: build rock ## what deploy/ and the pages about it say: manifests, scripts, commands; without Ceph

@@ -55,9 +55,10 @@ ONE_RULE = ['bucket = "mybucket"']
 
 
 class Workshop:
-    """A directory with scripts in it, and a nats-server."""
+    """A directory with scripts in it, which run on one Lua, and a nats-server."""
 
-    def __init__(self, module, jetstream=False):
+    def __init__(self, module, jetstream=False, lua="5.3"):
+        self._lua = lua
         self.directory = Path(tempfile.mkdtemp(prefix="rgw_nats-bench-", dir="/var/tmp"))
         for library in (module, PROGRAMS / "bare.so"):
             shutil.copy(library, self.directory / Path(library).name)
@@ -105,7 +106,8 @@ class Workshop:
         return NOTIFY.format(file=self.configuration(rules, more))
 
     def _run(self, script, ready, arguments, before=(), environment=None):
-        command = [*before, PROGRAMS / "state", "-c", self._cpath(), "-p", "/usr/share/lua/5.3/?.lua"]
+        path = f"/usr/share/lua/{self._lua}/?.lua"
+        command = [*before, PROGRAMS / f"state{self._lua}", "-c", self._cpath(), "-p", path]
         if ready:
             command += ["-r", self.file(READY, ".lua")]
         command += [*arguments, self.file(script, ".lua")]
@@ -118,7 +120,7 @@ class Workshop:
         return done.stdout
 
     def _cpath(self):
-        return f"{self.directory}/?.so;/usr/lib/x86_64-linux-gnu/lua/5.3/?.so"
+        return f"{self.directory}/?.so;/usr/lib/x86_64-linux-gnu/lua/{self._lua}/?.so"
 
     def times(self, script, ready=False, count=2000, arguments=()):
         """What the driver says of so many requests."""

@@ -1,6 +1,7 @@
 """What the tests share: one cluster of the release under test, and a broker and a consumer for each test."""
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -10,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from harness import RELEASES, Broker, Cluster, Consumer, private_mounts  # noqa: E402
+from harness import LUAS, RELEASES, Broker, Cluster, Consumer, check_lua, private_mounts  # noqa: E402
 from harness.attack import TEMPLATE, Attack  # noqa: E402
 from harness.cluster import script  # noqa: E402
 from harness.raw_client import RawClient  # noqa: E402
@@ -18,22 +19,36 @@ from harness.raw_client import RawClient  # noqa: E402
 
 def pytest_addoption(parser):
     parser.addoption("--release", choices=RELEASES, default="18.2", help="the Ceph release to run with")
+    parser.addoption("--lua", choices=LUAS, default="5.3", help="the Lua that the gateway runs on")
     parser.addoption("--soak", action="store_true", help="the tests of faults in their long forms")
     parser.addoption("--record-parity", metavar="DIRECTORY", help="where test_native_parity.py writes its results")
 
 
 def pytest_configure(config):
+    try:
+        check_lua(config.getoption("--release"), config.getoption("--lua"))
+    except ValueError as problem:
+        raise pytest.UsageError(str(problem)) from None
+    config.addinivalue_line("markers", "main: the main paths, which CI runs on each release and each Lua")
     private_mounts()
+    # What ends a job of CI ends the tests as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_report_header(config):
-    return f"Ceph {config.getoption('--release')}"
+    return f"Ceph {config.getoption('--release')}, Lua {config.getoption('--lua')}"
 
 
 @pytest.fixture(scope="session")
 def release(request):
     """The Ceph release under test."""
     return request.config.getoption("--release")
+
+
+@pytest.fixture(scope="session")
+def gateway_lua(request):
+    """The Lua that the gateway runs on."""
+    return request.config.getoption("--lua")
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +66,9 @@ def directory():
 
 
 @pytest.fixture(scope="session")
-def whole_cluster(release, directory):
+def whole_cluster(release, gateway_lua, directory):
     """A cluster with the module in a Lua directory."""
-    cluster = Cluster(release, directory / "cluster")
+    cluster = Cluster(release, directory / "cluster", lua=gateway_lua)
     try:
         cluster.start()
         cluster.install_module()

@@ -14,8 +14,10 @@ packages=(
   liblua5.3-dev liblua5.4-dev lua5.3 lua5.4        # the two Luas
   lua5.1 lua5.2 luajit binutils                    # and those that must hear that they are not supported
   luarocks zip unzip wget                          # the rocks
+  dpkg-dev                                         # the source of Lua 5.4 for radosgw
   lua-busted lua-check lua-socket lua-dkjson       # the specs
   nats-server debootstrap mount util-linux         # the servers
+  curl                                             # what make up prints
   openssl iproute2 e2fsprogs                       # their certificates, networks and disks
   podman runc catatonit busybox-static             # images
   shellcheck                                       # the shell of manifests and pages

@@ -8,6 +8,8 @@ from botocore.exceptions import ClientError, HTTPClientError
 from harness import wait_until
 from harness.cluster import FIND_MODULE
 
+pytestmark = pytest.mark.main
+
 CONFIGURATION = '{{ url = "{url}", bucket = "b*", max_pending = 3 }}'
 #: What a client makes of the reply of a request that was executed under a response that a script has written.
 MALFORMED = (ClientError, HTTPClientError)

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from harness import wait_until
 from harness.cluster import FIND_MODULE
-from harness.machine import PROJECT
+from harness.machine import MODULE, PROJECT
 from harness.peer import Peer
 
 URL = "nats://127.0.0.1:4222"
@@ -176,7 +176,7 @@ def test_routes_come_from_a_bucket_of_keys(cluster, s3, broker, peer, release):
 def worker(broker, directory, version, *arguments):
     """Starts the worker on a plain Lua."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("LUA_")} | {
-        "LUA_CPATH": f"{PROJECT}/build/lua{version}/?.so;;"
+        "LUA_CPATH": f"{MODULE.parent}/?.so;;"
     }
     script = f"{PROJECT}/examples/nats_worker.lua"
     command = [f"lua{version}", script, broker.url, directory, *arguments]

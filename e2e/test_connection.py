@@ -5,11 +5,13 @@ import statistics
 import threading
 import time
 
+import pytest
 from harness import Broker, Consumer, wait_until
 from harness.cluster import script
 from harness.load import each_once, keys_of, put_many
 
 
+@pytest.mark.main
 def test_a_thousand_puts_are_a_thousand_events_over_one_connection(cluster, s3, broker, consumer):
     cluster.put_script(script(broker.url))
     put_many(cluster, 1000, clients=8)
@@ -22,6 +24,7 @@ def test_a_thousand_puts_are_a_thousand_events_over_one_connection(cluster, s3, 
     assert cluster.gateway.threads().count("rgw_nats") == 1
 
 
+@pytest.mark.main
 def test_puts_go_on_without_a_broker_and_their_events_arrive_when_it_is_back(cluster, s3, broker, consumer):
     cluster.put_script(script(broker.url))
     consumer.make_stream("events", "s3.>")
@@ -79,6 +82,7 @@ def test_a_broker_that_is_not_there_yet_gets_what_was_before_it(cluster, s3, bro
     wait_until(lambda: broker.monitor("varz")["in_msgs"] >= 20, "20 messages")
 
 
+@pytest.mark.main
 def test_all_events_arrive_before_a_terminated_gateway_is_gone(cluster, s3, broker, consumer):
     cluster.put_script(script(broker.url))
     put_many(cluster, 1000, clients=8)

@@ -37,8 +37,8 @@ def _newer_than_16_2(release):
 class Rook:
     """A Ceph with the object store my-store, and what the kubelet and Rook do for its gateways."""
 
-    def __init__(self, release, directory):
-        self.cluster = Cluster(release, directory, conf=f"rgw luarocks location = {LUAROCKS}")
+    def __init__(self, release, directory, lua):
+        self.cluster = Cluster(release, directory, lua=lua, conf=f"rgw luarocks location = {LUAROCKS}")
         self.machine = self.cluster.machine
         # As an emptyDir is.
         self.machine.path(LUAROCKS).mkdir(parents=True)
@@ -83,7 +83,9 @@ class Rook:
         self.machine.run("chown", "-R", "ceph:ceph", "/ceph/log", "/ceph/rgw")
         setuser = ("--setuser=ceph", "--setgroup=ceph")
         self._gateway, self.port = self.cluster.further_gateway(f"rook-{time.monotonic_ns()}", *ZONE, *setuser)
-        assert "\nUid:\t0\t" not in Path(f"/proc/{self._gateway.pid}/status").read_text()
+        status = Path(f"/proc/{self._gateway.pid}/status")
+        # It answers a moment before it is another user.
+        wait_until(lambda: "\nUid:\t0\t" not in status.read_text(), "radosgw to be ceph")
 
     def put(self, key):
         client = self.cluster.s3(port=self.port)
@@ -100,9 +102,9 @@ class Rook:
 
 
 @pytest.fixture(scope="module")
-def rook(release, directory):
+def rook(release, gateway_lua, directory):
     """That object store, with the script that the Job has put."""
-    rook = Rook(release, directory / "rook")
+    rook = Rook(release, directory / "rook", gateway_lua)
     try:
         rook.start()
         configuration = rook.machine.path("/etc/ceph/ceph.conf").read_text()

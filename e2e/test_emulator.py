@@ -18,18 +18,23 @@ def written_by_the_gateway(cluster):
     return cluster.machine.path("/ceph/written.txt").read_text()
 
 
-def written_by_the_emulator(release, scripts, requests, directory):
-    """What scripts write, run by Lua 5.3 without Ceph; `requests` begin as emulate.lua takes them."""
-    written, arguments = directory / "written.txt", []
-    written.unlink(missing_ok=True)
-    for context, text in scripts.items():
-        script = directory / f"{context}.lua"
-        script.write_text(text.replace("/ceph/written.txt", str(written)))
-        arguments.append(f"{context}:{script}")
-    arguments += ["--", *(request + ":" * (3 - request.count(":")) for request in requests)]
-    command = ["lua5.3", HERE / "emulate.lua", release, *arguments]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return written.read_text()
+@pytest.fixture
+def written_by_the_emulator(release, gateway_lua, tmp_path):
+    """What scripts write, run by the gateway's Lua without Ceph; `requests` begin as emulate.lua takes them."""
+
+    def run(scripts, requests):
+        written, arguments = tmp_path / "written.txt", []
+        written.unlink(missing_ok=True)
+        for context, text in scripts.items():
+            script = tmp_path / f"{context}.lua"
+            script.write_text(text.replace("/ceph/written.txt", str(written)))
+            arguments.append(f"{context}:{script}")
+        arguments += ["--", *(request + ":" * (3 - request.count(":")) for request in requests)]
+        command = [f"lua{gateway_lua}", HERE / "emulate.lua", release, *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        return written.read_text()
+
+    return run
 
 
 def call(operation, **arguments):
@@ -79,7 +84,7 @@ def denied(cluster):
     return cluster.s3("denied", "denied")
 
 
-def test_each_probe_finds_the_same(cluster, s3, release, tmp_path):
+def test_each_probe_finds_the_same(cluster, s3, written_by_the_emulator):
     text = (HERE / "probes.lua").read_text()
     cluster.put_script(text)
     probes = re.findall(r"^function probes\.(\w+)", text, re.MULTILINE)
@@ -95,10 +100,10 @@ def test_each_probe_finds_the_same(cluster, s3, release, tmp_path):
     found = written_by_the_gateway(cluster)
     # One that 16 ends there has a line and no more.
     assert [line for line in found.splitlines() if not line.startswith(" ")] == probes
-    assert found == written_by_the_emulator(release, {"postRequest": text}, requests, tmp_path)
+    assert found == written_by_the_emulator({"postRequest": text}, requests)
 
 
-def test_a_pre_request_script_sees_the_same(cluster, s3, release, tmp_path):
+def test_a_pre_request_script_sees_the_same(cluster, s3, written_by_the_emulator):
     text = (HERE / "early.lua").read_text()
     cluster.put_script(text, context="preRequest")
     metadata = {"foo": "bar"}
@@ -131,10 +136,12 @@ def test_a_pre_request_script_sees_the_same(cluster, s3, release, tmp_path):
         "multi_object_delete",
         "create_bucket",
     ]
-    assert found == written_by_the_emulator(release, {"preRequest": text}, emulated, tmp_path)
+    assert found == written_by_the_emulator({"preRequest": text}, emulated)
 
 
-def test_a_response_written_before_the_operation_is_seen_after_it_alike(cluster, s3, denied, release, lines, tmp_path):
+def test_a_response_written_before_the_operation_is_seen_after_it_alike(
+    cluster, s3, denied, lines, written_by_the_emulator
+):
     text = (HERE / "response.lua").read_text()
     s3.put_object(Bucket="bkt", Key="one", Body=b"hello")
     cluster.put_script(WRITE, context="preRequest")
@@ -170,11 +177,11 @@ def test_a_response_written_before_the_operation_is_seen_after_it_alike(cluster,
     ]
     found = lines(len(emulated))
     scripts = {"preRequest": WRITE, "postRequest": text}
-    assert found == sorted(written_by_the_emulator(release, scripts, emulated, tmp_path).splitlines())
+    assert found == sorted(written_by_the_emulator(scripts, emulated).splitlines())
 
 
 @pytest.mark.parametrize("writes", ["", WRITE])
-def test_an_abort_is_the_same_after_it(cluster, s3, release, lines, tmp_path, writes):
+def test_an_abort_is_the_same_after_it(cluster, s3, lines, written_by_the_emulator, writes):
     text = (HERE / "response.lua").read_text()
     abort = f"{writes}return RGW_ABORT_REQUEST or -1\n"
     cluster.put_script(abort, context="preRequest")
@@ -184,4 +191,4 @@ def test_an_abort_is_the_same_after_it(cluster, s3, release, lines, tmp_path, wr
     found = lines(2)
     emulated = ["put_obj:one", "delete_obj:one"]
     scripts = {"preRequest": abort, "postRequest": text}
-    assert found == sorted(written_by_the_emulator(release, scripts, emulated, tmp_path).splitlines())
+    assert found == sorted(written_by_the_emulator(scripts, emulated).splitlines())

@@ -5,6 +5,8 @@ import urllib3
 from botocore.exceptions import ClientError
 from harness.cluster import FIND_MODULE, script
 
+pytestmark = pytest.mark.main
+
 QUIET = 1.0
 
 

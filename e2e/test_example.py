@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from harness.cluster import FIND_MODULE
 from harness.machine import PROJECT
+
+pytestmark = pytest.mark.main
 
 
 def example(broker):

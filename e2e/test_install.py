@@ -3,6 +3,7 @@ rocks, `luarocks make` into a tree, and the bare library in a Lua directory. `ma
 """
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from harness import Cluster, Consumer
+from harness import LUAS, Cluster, Consumer
 from harness.cluster import FIND_MODULE, LUA_DIRECTORY
 from harness.load import Writers
 from harness.machine import PROJECT, wait_until
@@ -40,9 +41,25 @@ def rock(pattern, directory=DIST):
 def luarocks(lua, *arguments, cwd=None):
     """Runs luarocks of this machine, with its cargo; nothing may come over the network."""
     cache = os.environ.get("RGW_NATS_CACHE", "/var/cache/rgw_nats")
-    # Not the target directory of this clone: cargo would take what is built of one copy for that of another.
+    # Not the target directory of this clone: cargo would take what is built of one copy for that of another. The
+    # whole-program optimization, which takes a minute, is none of this test's concern.
     env = os.environ | {"CARGO_TARGET_DIR": f"{cache}/target-install", "CARGO_NET_OFFLINE": "true"}
+    env |= {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}
     subprocess.run(["luarocks", "--lua-version", lua, *map(str, arguments)], check=True, env=env, cwd=cwd)
+
+
+def rgws_luarocks(release, lua, tree):
+    """The command by which an RGW that was compiled for a Lua installs a package, and the variables it is run with."""
+    options = ["--no-doc"] if release == "20.2" else []
+    variables = {"HOME": "/opt"} if release == "20.2" else {}
+    command = ["luarocks", "install", *options, "--lua-version", lua, "--tree", tree, "--deps-mode", "one", "rgw_nats"]
+    return command, variables
+
+
+def repair(symptom):
+    """What docs/install.md says of a symptom that is printed: cause and repair."""
+    (row,) = [line for line in (PROJECT / "docs/install.md").read_text().splitlines() if symptom in line]
+    return " | ".join(row.split(" | ")[-2:])
 
 
 def version_in(tree, lua):
@@ -52,11 +69,11 @@ def version_in(tree, lua):
 
 
 @pytest.fixture(scope="module")
-def machine_with_rocks(release, directory):
+def machine_with_rocks(release, gateway_lua, directory):
     """A cluster of these tests' own, without the module, and with the rocks in a directory."""
     rock("linux-*")
     conf = f"rgw luarocks location = {STOCK_LOCATION[release]}"
-    cluster = Cluster(release, directory / "install", conf=conf)
+    cluster = Cluster(release, directory / "install", lua=gateway_lua, conf=conf)
     # 20.2 installs packages where only the user who started it can read them; systemd's User=ceph.
     cluster.user = "ceph" if release == "20.2" else None
     try:
@@ -114,17 +131,53 @@ def test_there_is_no_compiler_in_the_gateways_machine(machine):
     assert machine.run("sh", "-c", "command -v cargo rustc gcc cc tcc clang", check=False) == ""
 
 
-@pytest.mark.parametrize("lua", ["5.3", "5.4"])
-def test_a_binary_rock_installs_without_a_compiler(machine, lua):
+@pytest.mark.main
+@pytest.mark.parametrize("lua", LUAS)
+def test_rgws_own_command_installs_the_rock_for_either_lua(machine, release, lua):
+    """The gateways of these tests install for 5.3, whatever they run on; those of EL install for 5.4."""
+    machine.run("sh", "-c", CONFIGURE_LUAROCKS)
     tree = f"/opt/tree{lua}"
-    machine.run("luarocks", "--lua-version", lua, "install", "--tree", tree, "rgw_nats", f"--only-server={ROCKS}")
-    loaded = machine.run(f"lua{lua}", "-e", f'package.cpath = "{tree}/lib/lua/{lua}/?.so"; {PRINT_VERSION}')
-    assert loaded.startswith("rgw_nats ")
+    command, variables = rgws_luarocks(release, lua, tree)
+    machine.run(*command, env=variables)
+    find = f'package.path, package.cpath = "", "{tree}/lib/lua/{lua}/?.so"'
+    loaded = machine.run(f"lua{lua}", "-e", f"{find}; {PRINT_VERSION}; print(_VERSION)").splitlines()
+    assert loaded[0].startswith("rgw_nats ")
+    assert loaded[1] == f"Lua {lua}"
+
+
+def test_a_source_rock_is_never_built_unasked(machine, release):
+    """luarocks builds from source where a server has no rock for its processor, and RGW runs it at each start."""
+    server = "/opt/other_processor"
+    machine.run("cp", "-r", ROCKS, server)
+    binary = machine.path(f"{server}/{rock('linux-*').name}")
+    binary.rename(binary.with_name(binary.name.replace(platform.machine(), "sparc")))
+    machine.run("luarocks-admin", "make_manifest", server)
+    command, variables = rgws_luarocks(release, "5.3", "/opt/never")
+    search = ("luarocks", "search", "--porcelain", "rgw_nats")
+    assert machine.run(*search, f"--only-server={server}") == ""
+    with pytest.raises(RuntimeError, match="No results matching query were found"):
+        machine.run(*command, f"--only-server={server}", env=variables)
+    # With the server of the source rock luarocks is asked to build, and begins by looking for headers.
+    assert machine.run(*search, f"--only-server={server}/source").startswith("rgw_nats")
+    with pytest.raises(RuntimeError, match="Failed finding Lua header"):
+        machine.run(*command, f"--only-server={server}/source", env=variables)
+
+
+def test_a_missing_luarocks_is_named_where_a_package_is_added(cluster, machine):
+    luarocks = machine.path("/usr/bin/luarocks")
+    luarocks.rename(machine.path("/usr/bin/away"))
+    try:
+        with pytest.raises(RuntimeError, match=r"exit 10\nERROR: failed to add [lL]ua package:  rgw_nats \.error: -10"):
+            cluster.admin("script-package", "add", "--package=rgw_nats")
+    finally:
+        machine.path("/usr/bin/away").rename(luarocks)
+    assert "apt install luarocks" in repair("package:  rgw_nats .error: -10")
 
 
 def test_a_rock_is_never_installed_for_another_lua(machine):
     file = f"{ROCKS}/{rock('linux-*').name}"
-    with pytest.raises(RuntimeError, match="lua >= 5.3, < 5.5"):
+    # luarocks 3.11 wants an interpreter of that Lua to be there first.
+    with pytest.raises(RuntimeError, match="lua >= 5.3, < 5.5|Could not find Lua 5.2 in PATH"):
         machine.run("luarocks", "--lua-version", "5.2", "install", "--tree", "/opt/wrong", file)
     assert machine.run("find", "/opt/wrong", "-name", "*.so", check=False) == ""
 
@@ -141,6 +194,7 @@ def test_a_luarocks_for_lua_5_1_finds_the_rock_and_does_not_install_it(machine, 
     assert machine.run("find", "/opt/wrong", "-name", "*.so", check=False) == ""
 
 
+@pytest.mark.main
 def test_rgw_installs_the_rock_of_its_package_list(cluster, machine, release, put_arrives):
     machine.run("sh", "-c", CONFIGURE_LUAROCKS)
     if release != "20.2":
@@ -223,8 +277,20 @@ def test_the_source_rock_builds(release, directory):
     assert version_in(tree, "5.4").startswith("rgw_nats ")
 
 
-def test_the_library_alone_in_a_lua_directory_is_enough(cluster, machine, put_arrives):
+@pytest.mark.main
+def test_the_library_alone_is_enough_where_radosgw_misses_luarocks(cluster, machine, release, put_arrives):
+    machine.run("sh", "-c", CONFIGURE_LUAROCKS)
+    cluster.admin("script-package", "add", "--package=rgw_nats")
     machine.run("mkdir", "-p", LUA_DIRECTORY)
     machine.run("unzip", "-j", f"{ROCKS}/{rock('linux-*').name}", "lib/rgw_nats.so", "-d", LUA_DIRECTORY)
-    cluster.restart_gateway()
+    luarocks = machine.path("/usr/bin/luarocks")
+    luarocks.rename(machine.path("/usr/bin/away"))
+    before = len(cluster.log())
+    try:
+        cluster.restart_gateway()
+    finally:
+        machine.path("/usr/bin/away").rename(luarocks)
+    symptom = "failed to find luarocks" if release == "20.2" else "failed to install lua packages from allowlist"
+    assert symptom in cluster.log()[before:]
+    assert "luarocks" in repair(symptom)
     put_arrives("bare", LUA_DIRECTORY, find=FIND_MODULE)

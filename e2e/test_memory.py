@@ -1,6 +1,9 @@
 """What a notification takes of a script's memory: 20.2 gives a script 128,000 bytes in all."""
 
+import pytest
 from harness.cluster import LUA_DIRECTORY
+
+pytestmark = pytest.mark.main
 
 #: The most that `require` and `notify` may take over an empty script, in bytes (DESIGN.md, 6).
 SHARE = 12 << 10

@@ -8,6 +8,8 @@ from botocore.exceptions import ClientError
 from harness import wait_until
 from harness.cluster import FIND_MODULE, script
 
+pytestmark = pytest.mark.main
+
 WRONG_CALLS = (Path(__file__).parent / "wrong_calls.lua").read_text()
 
 

@@ -1,6 +1,7 @@
 -- notify()'s rules, and the files that they can stand in.
 local helpers = require("helpers")
 local nats = require("rgw_nats")
+local socket = require("socket")
 local fails, wait_until = helpers.fails, helpers.wait_until
 
 local function request(changes)
@@ -237,6 +238,25 @@ describe("a file of notify()", function()
       return subscriber:next().subject == "s3.second"
     end, "the changed file")
     assert.equal("", shown().last_error)
+  end)
+
+  it("is taken up while no request comes, even where it is exchanged through a link as Kubernetes does", function()
+    local directory = server.directory .. "/" .. helpers.name()
+    local function exchange(number)
+      assert(os.execute(("mkdir -p %s/..%d"):format(directory, number)))
+      path = ("%s/..%d/file"):format(directory, number)
+      write(('url = "URL"\nsubject = "s3.%d"\n'):format(number))
+      local swap = "cd %s && ln -s ..%d ..data_tmp && mv -T ..data_tmp ..data && ln -sf ..data/file file"
+      assert(os.execute(swap:format(directory, number)))
+      path = directory .. "/file"
+    end
+    exchange(1)
+    assert.is_true(nats.notify(request(), path))
+    assert.equal("s3.1", subscriber:next().subject)
+    exchange(2)
+    socket.sleep(2)
+    assert.is_true(nats.notify(request(), path))
+    assert.equal("s3.2", subscriber:next().subject)
   end)
 
   it("that is wrong or is not there fails with file and line as soon as it was looked at", function()

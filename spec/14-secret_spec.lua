@@ -100,6 +100,12 @@ describe("a secret", function()
       assert.equal("1", run.out, run.err)
       assert.equal(case[3], run.err:find(configuration .. " has a secret in it", 1, true) ~= nil, run.err)
     end
+    -- In a volume of Kubernetes nobody else is there to read it, and chmod can't be had.
+    local move = "cd %s && mkdir ..1 && mv configuration3 ..1 && ln -s ..1 ..data && ln -s ..data/configuration3 ."
+    assert(os.execute(move:format(directory)))
+    local run = helpers.run(script, { path("configuration3") })
+    assert.equal("1", run.out, run.err)
+    assert.is_nil(run.err:find("has a secret in it", 1, true), run.err)
   end)
 
   it("is in no status, text, error or log, wherever it is given", function()

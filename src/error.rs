@@ -1,6 +1,7 @@
 //! The one error of this library: a stable code for programs, a sentence for people.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 /// What went wrong, as scripts can tell it apart. The names are frozen by SemVer; see `docs/api.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +117,23 @@ pub fn one_line(text: impl Into<String>) -> String {
     if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
 }
 
+/// What the operating system says of a file or a directory, and what mends it. In a container radosgw is seldom root, and
+/// what is no volume can't be written to.
+pub fn with_remedy(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            // SAFETY: the calls only return what the process is.
+            let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+            format!(
+                "{error}; the gateway is user {user}, group {group}, and needs access: chown or chmod mends that, for a \
+                 Secret of Kubernetes its defaultMode"
+            )
+        }
+        ErrorKind::ReadOnlyFilesystem => format!("{error}; it must be on a volume that the gateway can write to"),
+        _ => error.to_string(),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code.name(), self.message)
@@ -132,6 +150,16 @@ mod tests {
     fn an_error_reads_as_code_and_sentence() {
         let error = Error::new(Code::QueueFull, "65536 messages wait");
         assert_eq!(error.to_string(), "queue_full: 65536 messages wait");
+    }
+
+    #[test]
+    fn a_denied_or_read_only_path_comes_with_what_mends_it() {
+        let denied = with_remedy(&io::Error::from_raw_os_error(libc::EACCES));
+        assert!(denied.starts_with("Permission denied (os error 13); the gateway is user "), "{denied}");
+        assert!(denied.contains("chown or chmod"), "{denied}");
+        let read_only = with_remedy(&io::Error::from_raw_os_error(libc::EROFS));
+        assert!(read_only.ends_with("; it must be on a volume that the gateway can write to"), "{read_only}");
+        assert_eq!(with_remedy(&io::Error::from_raw_os_error(libc::ENOENT)), "No such file or directory (os error 2)");
     }
 
     #[test]

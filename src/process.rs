@@ -9,6 +9,7 @@ mod promises;
 mod refusals;
 mod runtime;
 mod slot;
+mod watch;
 mod zone_groups;
 
 use crate::config::Endpoint;
@@ -133,6 +134,7 @@ fn start() -> Result<&'static Process, Error> {
     };
     let process: &'static Process = Box::leak(Box::new(process));
     PROCESS.store(ptr::from_ref(process).cast_mut(), Ordering::Release);
+    process.runtime.spawn(watch::files(process));
     Ok(process)
 }
 
@@ -285,11 +287,9 @@ fn configuration(source: &Value, keep: impl FnOnce() -> Option<(Request, Moment)
     let process = process()?;
     let configurations = &process.configurations;
     if let Value::String(_) = source {
-        let file = configurations.file(source.text().unwrap_or_default())?;
-        if let Some(looking) = file.due(configurations.now_ms())
-            && let Err(error) = thread::start("rgw_nats_io", move || looking.look(publish_late))
-        {
-            log::line(format_args!("no thread to read {} with: {error}; it is tried again in a second", file.path()));
+        let (file, new) = configurations.file(source.text().unwrap_or_default())?;
+        if new {
+            watch::look(&file);
         }
         return file.configuration(keep);
     }
@@ -381,7 +381,7 @@ fn has_room(request: &Request, source: &Value) -> Result<bool, Error> {
 pub fn with_backlog<T>(source: &Value, work: impl FnOnce(&Backlog) -> Result<T, Error>) -> Result<T, Error> {
     let mut used = configuration(source, || None)?;
     if let (Use::Later, Value::String(_)) = (&used, source) {
-        process()?.configurations.file(source.text().unwrap_or_default())?.wait();
+        process()?.configurations.file(source.text().unwrap_or_default())?.0.wait();
         used = configuration(source, || None)?;
     }
     match used {

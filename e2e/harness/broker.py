@@ -19,15 +19,22 @@ class Broker:
         self.port, self._monitor = free_ports(2)
         self.url = f"nats://{host}:{self.port}"
         self.process = None
-        lines = [
+        self._fixed = [
             f"server_name: {name}",
             f'listen: "{host}:{self.port}"',
             f'http: "{host}:{self._monitor}"',
             f'jetstream {{ store_dir: "/nats/{name}" }}' if jetstream else "",
-            config,
         ]
         machine.path("/nats").mkdir(exist_ok=True)
-        machine.path(f"/nats/{name}.conf").write_text("\n".join(lines))
+        self._write(config)
+
+    def _write(self, config):
+        self._machine.path(f"/nats/{self.name}.conf").write_text("\n".join([*self._fixed, config]))
+
+    def change(self, config):
+        """Has the running server take up another configuration, such as other users."""
+        self._write(config)
+        self.process.send(signal.SIGHUP)
 
     def start(self):
         self.launch()

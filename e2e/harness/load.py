@@ -83,7 +83,10 @@ class Writers:
     def check(consumer, stream, total, timeout=90):
         """That the stream has each of so many events once, and those of each object in order."""
         count = lambda: patiently(lambda: consumer.stream_count(stream))  # noqa: E731
-        wait_until(lambda: count() >= total, f"{total} events", timeout=timeout, pause=0.2)
+        try:
+            wait_until(lambda: count() >= total, f"{total} events", timeout=timeout, pause=0.2)
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}; there are {count()}") from late
         time.sleep(1)
         events = []
 

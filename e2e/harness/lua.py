@@ -5,7 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from .machine import E2E, PROJECT
+from .machine import E2E, MODULE, PROJECT
 
 
 class LuaError(Exception):
@@ -34,7 +34,7 @@ class Lua:
 
     def __init__(self, version="5.3"):
         variables = {name: value for name, value in os.environ.items() if not name.startswith("LUA_")} | {
-            "LUA_CPATH": f"{PROJECT}/build/?.so;;",
+            "LUA_CPATH": f"{MODULE.parent}/?.so;;",
             "LUA_PATH": f"{PROJECT}/lua/?.lua;;",
         }
         self._process = subprocess.Popen(

@@ -18,6 +18,8 @@ from pathlib import Path
 
 E2E = Path(__file__).resolve().parent.parent
 PROJECT = E2E.parent
+#: What `make build` makes.
+MODULE = PROJECT / "build/rgw_nats.so"
 _CLONE_NEWNS = 0x20000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
 _private = False
@@ -159,11 +161,13 @@ class Machine:
 
     def _command(self, argv, user=None, env=None):
         variables = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", **(env or {})}
-        change = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
+        until_death = ["setpriv", "--pdeathsig", "KILL"]
+        # The change of user clears the signal that was asked for before.
+        change = [*until_death, f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
         inside = ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), *change, *map(str, argv)]
-        return ["setpriv", "--pdeathsig", "KILL", "chroot", str(self.root), *inside]
+        return [*until_death, "chroot", str(self.root), *inside]
 
-    def _defaults(self):
+    def defaults(self):
         """What systemd gives to Ceph's servers; without it tcmalloc's caches are too small for radosgw's threads."""
         lines = self.path("/etc/default/ceph").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
@@ -181,15 +185,19 @@ class Machine:
 
         `network` is the name of a network namespace, if it is to have one of its own.
         """
+        command = self._command(argv, user, self.defaults() | (env or {}))
+        if network:
+            command = ["nsenter", f"--net=/run/netns/{network}", "--", *command]
+        return self.launch(name, command)
+
+    def launch(self, name, command, kind=Process):
+        """Starts a command of the host's, which ends with the machine's servers; its output is in log/<name>.out."""
         log = self.directory / "log" / f"{name}.out"
         with log.open("ab") as output:
-            command = self._command(argv, user, self._defaults() | (env or {}))
-            if network:
-                command = ["nsenter", f"--net=/run/netns/{network}", "--", *command]
             popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
-        process = Process(popen, self.directory / f"{name}.pid", log)
+        process = kind(popen, self.directory / f"{name}.pid", log)
         self._processes.append(process)
         return process
 

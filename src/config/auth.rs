@@ -62,11 +62,21 @@ impl Auth {
     /// Whether a secret of it stands in the configuration itself.
     pub fn has_inline_secret(&self) -> bool {
         match self {
-            Auth::None => false,
-            Auth::User(_, secret) | Auth::Token(secret) | Auth::Nkey(secret) | Auth::Credentials(secret) => {
-                secret.is_inline()
-            }
+            // The JWT alone is none.
             Auth::Jwt(_, seed) => seed.is_inline(),
+            _ => self.secrets().any(Secret::is_inline),
         }
+    }
+
+    /// All that makes the login.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let (one, other) = match self {
+            Auth::None => (None, None),
+            Auth::User(_, secret) | Auth::Token(secret) | Auth::Nkey(secret) | Auth::Credentials(secret) => {
+                (Some(secret), None)
+            }
+            Auth::Jwt(jwt, seed) => (Some(jwt), Some(seed)),
+        };
+        one.into_iter().chain(other)
     }
 }

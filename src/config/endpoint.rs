@@ -1,6 +1,6 @@
 //! Where to connect to, and how: the key of the registry.
 
-use super::{Auth, EnsureStream, Fields, Server, Spool, Tls, refuse};
+use super::{Auth, EnsureStream, Fields, Secret, Server, Spool, Tls, refuse};
 use crate::error::{Code, Error};
 use crate::value::Value;
 use std::hash::{Hash, Hasher};
@@ -159,6 +159,11 @@ impl Endpoint {
     pub fn has_secret(&self) -> bool {
         let key = self.tls.as_ref().and_then(|tls| tls.identity.as_ref()).is_some_and(|(_, key)| key.is_inline());
         key || self.auth.has_inline_secret() || self.servers.iter().any(|server| *server.auth() != Auth::None)
+    }
+
+    /// The files that its login and TLS are read from, at each connection.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.auth.secrets().filter_map(Secret::file).chain(self.tls.iter().flat_map(Tls::files))
     }
 
     /// The servers as one text without secrets.

@@ -1,6 +1,7 @@
 //! Something that is given inline, in a file or in the environment, and never shown: passwords, keys, certificates.
 
 use super::Fields;
+use crate::error::with_remedy;
 use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -60,7 +61,7 @@ impl Secret {
         let text = match self {
             Secret::Inline(text) => text.clone(),
             Secret::File(path) => {
-                let failed = |error: std::io::Error| format!("{path}: {error}");
+                let failed = |error: std::io::Error| format!("{path}: {}", with_remedy(&error));
                 let mut text = String::new();
                 let limit = u64::try_from(MAX_SECRET).unwrap_or_default().saturating_add(1);
                 // Without O_NONBLOCK a pipe under this name would be waited for.
@@ -81,6 +82,11 @@ impl Secret {
             }
         };
         if text.trim().is_empty() { Err(format!("{self} is empty")) } else { Ok(text) }
+    }
+
+    /// The file that it is in, if it is in one.
+    pub fn file(&self) -> Option<&str> {
+        if let Secret::File(path) = self { Some(path) } else { None }
     }
 
     /// Whether it stands in the configuration itself.

@@ -30,6 +30,13 @@ impl Tls {
         Some(tls)
     }
 
+    /// The files and the directory that it is read from.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let (cert, key) = self.identity.as_ref().map_or((None, None), |(cert, key)| (Some(cert), Some(key)));
+        let secrets = self.ca.iter().chain(cert).chain(key);
+        secrets.filter_map(Secret::file).chain(self.ca_dir.as_deref())
+    }
+
     fn read_table(fields: &mut Fields<'_>) -> Tls {
         let ca = Secret::read(fields, ["ca", "ca_file", "ca_env"]);
         let ca_dir = fields.text("ca_dir", 4096).map(str::to_owned);

@@ -53,6 +53,8 @@ pub struct Connection {
     empty: Notify,
     /// Rung when something has become of messages.
     settled: Notify,
+    /// Rung when another attempt to connect may succeed.
+    renewed: Notify,
     session: Arc<Session>,
     state: Mutex<State>,
     /// What waits on disk, where it is to wait there.
@@ -106,6 +108,7 @@ impl Connection {
             ready: Notify::new(),
             empty: Notify::new(),
             settled: Notify::new(),
+            renewed: Notify::new(),
             session: Arc::default(),
             state: Mutex::default(),
             backlog: OnceLock::new(),
@@ -124,6 +127,16 @@ impl Connection {
     /// Where this connection goes to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Ends the wait for the next attempt to connect, or the next such wait if there is none.
+    pub fn try_again(&self) {
+        self.renewed.notify_one();
+    }
+
+    /// Waits before an attempt to connect, so long at most. Whether [`Connection::try_again`] has ended that.
+    pub(super) async fn is_renewed_within(&self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.renewed.notified()).await.is_ok()
     }
 
     /// What requests and subscriptions go over.

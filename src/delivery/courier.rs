@@ -317,7 +317,9 @@ impl Route {
         loop {
             // All servers have their turn before there is a wait.
             let rounds = self.failures.checked_div(self.servers.len()).unwrap_or_default();
-            tokio::time::sleep(delay(connection.endpoint(), rounds)).await;
+            if connection.is_renewed_within(delay(connection.endpoint(), rounds)).await {
+                self.failures = 0;
+            }
             let place = self.next.checked_rem(self.servers.len()).unwrap_or_default();
             self.next = place.saturating_add(1);
             self.failures = self.failures.saturating_add(1);

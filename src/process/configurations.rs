@@ -10,7 +10,7 @@ use crate::value::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many files can be in use at a time.
 const MAX_FILES: usize = 16;
@@ -76,7 +76,6 @@ pub struct Configurations {
     files: Mutex<HashMap<String, Arc<File>>>,
     tables: Mutex<HashMap<Vec<u8>, Arc<Table>>>,
     uses: AtomicU64,
-    since: Instant,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -86,27 +85,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Configurations {
     /// None yet.
     pub fn new() -> Configurations {
-        Configurations {
-            files: Mutex::default(),
-            tables: Mutex::default(),
-            uses: AtomicU64::new(0),
-            since: Instant::now(),
-        }
+        Configurations { files: Mutex::default(), tables: Mutex::default(), uses: AtomicU64::new(0) }
     }
 
-    /// Milliseconds since this was made, from where the clock of [`File::due`] begins.
-    pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(File::START_MS)
-    }
-
-    /// The file of a path.
+    /// The file of a path, and whether it is a new one, so that someone must read it.
     ///
     /// # Errors
     /// `bad_argument` if this is no path; `bad_config` if too many are in use.
-    pub fn file(&self, path: &str) -> Result<Arc<File>, Error> {
+    pub fn file(&self, path: &str) -> Result<(Arc<File>, bool), Error> {
         let mut files = lock(&self.files);
         if let Some(file) = files.get(path) {
-            return Ok(file.clone());
+            return Ok((file.clone(), false));
         }
         if !path.starts_with('/') || path.len() > MAX_PATH || path.contains(char::is_control) {
             let text =
@@ -119,7 +108,12 @@ impl Configurations {
         }
         let file = Arc::new(File::new(path));
         files.insert(path.to_owned(), file.clone());
-        Ok(file)
+        Ok((file, true))
+    }
+
+    /// All files that scripts have named.
+    pub fn files(&self) -> Vec<Arc<File>> {
+        lock(&self.files).values().cloned().collect()
     }
 
     /// The configuration of a table, and whether it is a new one, so that someone must read it.
@@ -168,7 +162,7 @@ impl Configurations {
 
     /// What `status()` shows of the files.
     pub fn status(&self) -> Value {
-        let mut files: Vec<Arc<File>> = lock(&self.files).values().cloned().collect();
+        let mut files = self.files();
         files.sort_by(|one, other| one.path().cmp(other.path()));
         Value::list(files.iter().map(|file| file.status()))
     }
@@ -198,9 +192,10 @@ mod tests {
     fn a_file_that_nobody_has_named_yet_may_ask_for_anything_whatever_others_ask_for() {
         let configurations = Configurations::new();
         let put = crate::event::Operation::of(b"put_obj", b"PUT").unwrap().bits();
-        let known = configurations.file("/nowhere/at/all.toml").unwrap();
+        let (known, new) = configurations.file("/nowhere/at/all.toml").unwrap();
+        assert!(new && !configurations.file("/nowhere/at/all.toml").unwrap().1);
         assert!(configurations.needs("/nowhere/at/all.toml") & put != 0, "it was not read yet");
-        known.look(|_, _| {});
+        known.look(|_, _| {}, |_| {});
         assert!(configurations.needs("/nowhere/at/all.toml") & put == 0, "it is not there, and asks for nothing");
         assert!(configurations.needs("/another.toml") & put != 0);
     }

@@ -1,6 +1,7 @@
 //! TLS as a configuration wants it: certificates are read anew for each connection, so that new ones are taken up.
 
 use crate::config::{Secret, Tls};
+use crate::error::with_remedy;
 use async_nats::rustls::client::WebPkiServerVerifier;
 use async_nats::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use async_nats::rustls::crypto::{CryptoProvider, ring};
@@ -71,7 +72,7 @@ fn certificates(source: &Secret) -> Result<Vec<CertificateDer<'static>>, String>
 }
 
 fn add_directory(roots: &mut RootCertStore, directory: &str) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("tls: {directory}: {error}");
+    let failed = |error: std::io::Error| format!("tls: {directory}: {}", with_remedy(&error));
     for entry in std::fs::read_dir(directory).map_err(failed)?.take(MAX_FILES) {
         let path = entry.map_err(failed)?.path();
         if path.extension().is_some_and(|end| end == "pem" || end == "crt") {

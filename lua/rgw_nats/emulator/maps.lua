@@ -42,6 +42,17 @@ function maps.cut(text)
 end
 local cut = maps.cut
 
+--- The error of luaL_check… for an argument of a C function. Lua 5.4 names a metamethod without its underscores.
+---@param place integer
+---@param called string
+---@param expected string
+---@param given string
+---@return string
+function maps.bad_argument(place, called, expected, given)
+  if _VERSION ~= "Lua 5.3" then called = called:gsub("^__", "") end
+  return ("bad argument #%d to '%s' (%s expected, got %s)"):format(place, called, expected, given)
+end
+
 --- An argument of a C function that must be a string, or can be made one; nil and the error of luaL_checkstring if not.
 ---@return string? text
 ---@return string? problem
@@ -50,7 +61,7 @@ function maps.c_string(value, place, called)
   if type(value) == "number" then return tostring(value) end
   -- Metamethods have all their arguments; functions that want a string take it first.
   local given = value == nil and place == 1 and "no value" or type(value)
-  return nil, ("bad argument #%d to '%s' (string expected, got %s)"):format(place, called, given)
+  return nil, maps.bad_argument(place, called, "string", given)
 end
 
 --- The place of the first pair with a key.

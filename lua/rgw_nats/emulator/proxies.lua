@@ -124,7 +124,7 @@ function Proxies:record(kind, path, data)
       new = not not value
     elseif what == "integer" then
       new = tointeger(tonumber(value))
-      if not new then problem = ("bad argument #3 to '__newindex' (number expected, got %s)"):format(type(value)) end
+      if not new then problem = maps.bad_argument(3, "__newindex", "number", type(value)) end
     else
       new, problem = c_string(value, 3, "__newindex")
       new = new and cut(new)
@@ -146,7 +146,7 @@ function Proxies:list(kind, path, data)
   end
   local function index(key)
     local place = tointeger(tonumber(key))
-    if not place then return nil, ("bad argument #2 to '__index' (number expected, got %s)"):format(type(key)) end
+    if not place then return nil, maps.bad_argument(2, "__index", "number", type(key)) end
     return at(place)
   end
   local function step(_, last)

@@ -1,5 +1,6 @@
 //! What the storage engine says when it fails.
 
+use crate::error::with_remedy;
 use std::fmt;
 use std::io;
 
@@ -36,7 +37,7 @@ impl From<redb::Error> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
-        Failure { text: error.to_string(), is_damage: false }
+        Failure { text: with_remedy(&error), is_damage: false }
     }
 }
 
