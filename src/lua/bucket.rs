@@ -48,12 +48,12 @@ unsafe fn tags(state: *mut lua_State, features: Features, call: &mut Call) {
     // SAFETY: as for bucket. What is collected is the call's, as asking for a key may raise.
     unsafe {
         let bucket = ffi::lua_gettop(state);
-        if !features.plain && call.request.bytes(Text::BucketId).is_empty() {
+        collect_keys(state, call);
+        if call.tag_keys.is_empty() || (!features.plain && call.request.bytes(Text::BucketId).is_empty()) {
             return;
         }
         // A bucket without tags has nil there, and one whose tags are not shown raises.
         if let Some(kind) = optional_field(state, bucket, features, c"Tags") {
-            collect_keys(state, call);
             let map = ffi::lua_gettop(state);
             let mut place = 0;
             while let Some(key) = call.tag_keys.get(place) {

@@ -41,8 +41,8 @@ pub unsafe fn table(state: *mut lua_State, index: c_int, field: &CStr) -> bool {
 }
 
 /// Replaces the key on top of the stack by what one of RGW's tables has under it, which the table may lack, and gives its type.
-/// Asking for a field that is not there raises, in a protected call here: `None`, with the error on the stack. On 16.2, where
-/// it would throw a C++ exception, it is always `None`.
+/// Asking for a field that is not there raises, in a protected call here: `None`, with the error on the stack. Where tables are
+/// named by their type it is always `None`: 16.2 would throw a C++ exception, and 18.2 gets no new fields.
 pub unsafe fn optional(state: *mut lua_State, index: c_int, features: Features) -> Option<c_int> {
     // SAFETY: as for request::done; four slots are taken, and all but one given back.
     unsafe {
@@ -51,7 +51,7 @@ pub unsafe fn optional(state: *mut lua_State, index: c_int, features: Features) 
             let kind = ffi::lua_gettable(state, index);
             return (kind != ffi::LUA_TNIL).then_some(kind);
         }
-        if !features.rgw_table || ffi::luaL_getmetafield(state, index, c"__index".as_ptr()) != ffi::LUA_TFUNCTION {
+        if !features.paths || ffi::luaL_getmetafield(state, index, c"__index".as_ptr()) != ffi::LUA_TFUNCTION {
             return None;
         }
         ffi::lua_insert(state, -2);

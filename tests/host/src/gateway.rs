@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::sync::OnceLock;
 
+/// Fields that no release has yet.
+const MAY_BE_ASKED: [&str; 2] = ["Request.Objects", "Request.Bucket.Tags"];
+
 /// The gateway of one state. Lua's functions find it through the state's allocator.
 #[repr(C)]
 pub struct Gateway {
@@ -98,7 +101,10 @@ impl Gateway {
     /// # Panics
     /// That is how.
     pub fn acquit(&self) {
-        let (faults, trespasses) = (self.faults.borrow(), self.trespasses.borrow());
+        let faults = self.faults.borrow();
+        let mut trespasses = self.trespasses.borrow().clone();
+        // What Ceph's main may have is asked for in a protected call where tables are named by their path.
+        trespasses.retain(|field| self.release < Release::Tentacle || !MAY_BE_ASKED.contains(&field.as_str()));
         assert!(trespasses.is_empty(), "Request was asked for what {:?} lacks: {trespasses:?}", self.release);
         let some: Vec<&String> = faults.iter().take(20).collect();
         assert!(faults.is_empty(), "{} results are no results of ours: {some:#?}", faults.len());
