@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ async def watch(url):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", help="the address of the nats-server")
+    # A shell without job control has its background jobs ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(watch(parser.parse_args().url))
 

@@ -52,6 +52,8 @@ def installation(release, lua, jetstream=False):
     """Yields a cluster with a script that publishes all events, and its broker; nothing of them is left afterwards."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
+    # A shell without job control has its background jobs ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     private_mounts()
     directory = Path(tempfile.mkdtemp(prefix="rgw_nats-", dir="/var/tmp"))
     print(paint("1", f"rgw_nats on Ceph {release}, Lua {lua}"), flush=True)
