@@ -143,7 +143,7 @@ def test_what_has_a_placeholder_is_filled_before_it_is_applied():
 def test_the_image_is_built_of_the_directory_that_the_page_makes():
     program = commands(PAGES[0])
     assert "-d image\n" in program
-    assert "cp -r dist image/rocks\n" in program
+    assert "cp -r dist/. image/rocks\n" in program
     builds = [shlex.split(line) for line in program.splitlines() if line.startswith("podman build ")]
     assert len(builds) == 2
     for build in builds:

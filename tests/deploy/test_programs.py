@@ -22,13 +22,14 @@ local nats = require("rgw_nats")
 local request = { RGWOp = "list_buckets", Response = { HTTPStatusCode = 200 } }
 -- Fails too once a wrong file has been read, which is looked at below.
 nats.notify(request, arg[1])
-for _ = 1, 10000 do
+local deadline = os.time() + 20
+repeat
   local state = nats.status().configurations[1]
   if state and (state.notifications > 0 or state.last_error ~= "") then
     print(state.notifications .. " " .. state.last_error)
     break
   end
-end
+until os.time() > deadline
 os.exit(0, false)
 """
 
