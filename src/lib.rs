@@ -25,6 +25,8 @@ mod config;
 mod delivery;
 mod error;
 mod event;
+#[cfg(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod glibc;
 mod log;
 mod lua;
 mod message;
