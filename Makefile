@@ -36,11 +36,24 @@ setup: ## installs what everything needs, the root file systems of all three rel
 build: ## the module, build/rgw_nats.so
 	e2e/setup.sh > /dev/null
 	scripts/build-module.sh build/rgw_nats.so
+	python3 scripts/check_library.py build/rgw_nats.so
+
+# The processors to make binary rocks for: host (this machine's) or all; without a word, those that all is installed for.
+ARCH ?=
+# Tests need the one of this machine, and nobody wants to wait for the other.
+demo up spec e2e soak containers check-deploy: ARCH = host
 
 .PHONY: rock
-rock: ## dist/: source rock, binary rocks, manifests
+rock: ## dist/: source rock, binary rocks, manifests (ARCH=all: for x86_64 and aarch64)
 	e2e/setup.sh > /dev/null
-	scripts/make-rocks.sh dist
+	scripts/make-rocks.sh dist $(ARCH)
+
+.PHONY: aarch64
+AARCH64_SPECS = 01-module 03-publish 13-auth 15-tls 19-dead_letters 26-jetstream aarch64/processor
+aarch64: ARCH = all
+aarch64: rock ## the library for aarch64, with a real nats-server, under qemu-user
+	command -v qemu-aarch64 > /dev/null || apt-get install -y --no-install-recommends qemu-user > /dev/null
+	scripts/run-specs.sh -p aarch64 $(addprefix spec/,$(addsuffix _spec.lua,$(AARCH64_SPECS)))
 
 .PHONY: demo
 demo: rock ## the main job on a real gateway (CEPH=16.2, 18.2 or 20.2; LUA=5.3 or 5.4)

@@ -19,6 +19,7 @@ from harness.load import Writers
 from harness.machine import PROJECT, wait_until
 
 DIST = PROJECT / "dist"
+BINARY = f"linux-{os.uname().machine}"
 ROCKS = "/opt/rgw_nats/rocks"
 #: Where RGW puts packages if nothing is configured.
 STOCK_LOCATION = {"16.2": "/tmp/luarocks", "18.2": "/tmp/luarocks", "20.2": "/tmp/rgw_luarocks/$name"}
@@ -71,7 +72,7 @@ def version_in(tree, lua):
 @pytest.fixture(scope="module")
 def machine_with_rocks(release, gateway_lua, directory):
     """A cluster of these tests' own, without the module, and with the rocks in a directory."""
-    rock("linux-*")
+    rock(BINARY)
     conf = f"rgw luarocks location = {STOCK_LOCATION[release]}"
     cluster = Cluster(release, directory / "install", lua=gateway_lua, conf=conf)
     # 20.2 installs packages where only the user who started it can read them; systemd's User=ceph.
@@ -149,7 +150,7 @@ def test_a_source_rock_is_never_built_unasked(machine, release):
     """luarocks builds from source where a server has no rock for its processor, and RGW runs it at each start."""
     server = "/opt/other_processor"
     machine.run("cp", "-r", ROCKS, server)
-    binary = machine.path(f"{server}/{rock('linux-*').name}")
+    binary = machine.path(f"{server}/{rock(BINARY).name}")
     binary.rename(binary.with_name(binary.name.replace(platform.machine(), "sparc")))
     machine.run("luarocks-admin", "make_manifest", server)
     command, variables = rgws_luarocks(release, "5.3", "/opt/never")
@@ -175,7 +176,7 @@ def test_a_missing_luarocks_is_named_where_a_package_is_added(cluster, machine):
 
 
 def test_a_rock_is_never_installed_for_another_lua(machine):
-    file = f"{ROCKS}/{rock('linux-*').name}"
+    file = f"{ROCKS}/{rock(BINARY).name}"
     # luarocks 3.11 wants an interpreter of that Lua to be there first.
     with pytest.raises(RuntimeError, match="lua >= 5.3, < 5.5|Could not find Lua 5.2 in PATH"):
         machine.run("luarocks", "--lua-version", "5.2", "install", "--tree", "/opt/wrong", file)
@@ -282,7 +283,7 @@ def test_the_library_alone_is_enough_where_radosgw_misses_luarocks(cluster, mach
     machine.run("sh", "-c", CONFIGURE_LUAROCKS)
     cluster.admin("script-package", "add", "--package=rgw_nats")
     machine.run("mkdir", "-p", LUA_DIRECTORY)
-    machine.run("unzip", "-j", f"{ROCKS}/{rock('linux-*').name}", "lib/rgw_nats.so", "-d", LUA_DIRECTORY)
+    machine.run("unzip", "-j", f"{ROCKS}/{rock(BINARY).name}", "lib/rgw_nats.so", "-d", LUA_DIRECTORY)
     luarocks = machine.path("/usr/bin/luarocks")
     luarocks.rename(machine.path("/usr/bin/away"))
     before = len(cluster.log())

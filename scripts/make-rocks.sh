@@ -1,21 +1,26 @@
 #!/usr/bin/env bash
 # Makes the rocks of this version, in directories that luarocks takes as servers.
 #
-#   scripts/make-rocks.sh [DIRECTORY]
+#   scripts/make-rocks.sh [DIRECTORY [host|all]]
 #
-# DIRECTORY (dist by default) has the binary rock and manifests for all Luas; the module in the rock is one library for Lua
-# 5.3 and 5.4. DIRECTORY/source has the source rock, a server of its own: luarocks builds a source rock where it finds no
-# binary rock for its processor, and nobody wants a gateway to run cargo when it starts.
+# DIRECTORY (dist by default) has the binary rocks and manifests for all Luas; the module in a rock is one library for Lua
+# 5.3 and 5.4. `host` makes the rock for this machine's processor; `all` those for x86_64 and aarch64, and installs what the
+# other one takes (scripts/build-aarch64.sh). By default the other one is made where that is installed already.
+#
+# DIRECTORY/source has the source rock, a server of its own: luarocks builds a source rock where it finds no binary rock for
+# its processor, and nobody wants a gateway to run cargo when it starts.
 #
 # The source rock has the files that git knows, as they are in the working tree, without those that only tests of the
-# repository need. The binary rock is built where this script is, so that what make has built already is not built
+# repository need. The binary rocks are built where this script is, so that what make has built already is not built
 # again.
 #
-# Needs luarocks, zip, git and cargo; no headers of Lua.
+# Needs luarocks, zip, git, cargo, readelf and python3; no headers of Lua.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target=${1:-dist}
+wanted=${2:-}
+processors=("$(uname -m)")
 name=rgw_nats
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 work=build/rocks
@@ -44,14 +49,26 @@ git ls-files -z -- . ':!e2e' ':!spec' ':!benches' ':!fuzz' ':!rockspecs' ':!.git
 source_rock=$stage/$name-$version-1.src.rock
 quietly zip -qjX "$source_rock" "$stage/$name-$version-1.rockspec" "$stage/$name-$version.tar.gz"
 
-say "binary rock"
+if [ "${processors[*]}" != x86_64 ]; then
+  [ "$wanted" != all ] || { say "the rock for another processor than this machine's can be made on x86_64 alone"; exit 1; }
+elif [ "$wanted" = all ] || { [ -z "$wanted" ] && scripts/build-aarch64.sh --check; }; then
+  processors+=(aarch64)
+elif [ -z "$wanted" ]; then
+  say "for x86_64, this machine's processor; make rock ARCH=all makes the one for aarch64, too"
+fi
 pack=$stage/pack
 mkdir "$pack"
 cp "$stage/$name-$version-1.rockspec" "$pack"
 # luarocks wants to see headers of a Lua, whatever is built. This build reads none, and few machines have them.
 echo '#define LUA_VERSION_NUM 503' > "$pack/lua.h"
-quietly luarocks --lua-version 5.3 make --pack-binary-rock "$pack/$name-$version-1.rockspec" "LUA_INCDIR=$pack"
-mv "$name-$version-1".linux-*.rock "$stage/dist"
+for processor in "${processors[@]}"; do
+  say "binary rock for $processor"
+  echo "arch = \"linux-$processor\"" > "$stage/config.lua"
+  RGW_NATS_PROCESSOR=$processor \
+    quietly luarocks --lua-version 5.3 make --pack-binary-rock "$pack/$name-$version-1.rockspec" "LUA_INCDIR=$pack"
+  quietly python3 scripts/check_library.py build/rock/rgw_nats.so
+  mv "$name-$version-1.linux-$processor.rock" "$stage/dist"
+done
 cp "$source_rock" "$stage/dist/source"
 # A manifest lists each rock for each version of Lua: RGW's `script-package add` runs `luarocks search --binary` without a
 # version, and Debian's luarocks is then for the oldest Lua of the machine, 5.1 mostly. `luarocks install` for a Lua that

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the rock for Lua 5.3 and for 5.4 and runs the specs on what was installed, with a real nats-server.
 #
-#   scripts/run-specs.sh [-d DIRECTORY] [-l 5.3|5.4] [SPEC ...] [OPTION OF BUSTED ...]
+#   scripts/run-specs.sh [-d DIRECTORY] [-l 5.3|5.4] [-p aarch64] [SPEC ...] [OPTION OF BUSTED ...]
 #
 # DIRECTORY (dist by default) is a rocks server; scripts/make-rocks.sh makes it. Without SPECs, such as
 # spec/03-publish_spec.lua, all are run. Each has a process of its own: the library keeps its connections as long as the
@@ -14,11 +14,14 @@ cd "$(dirname "$0")/.."
 
 dist=dist
 luas=(5.3 5.4)
+processor=
+emulator=() root=
 specs=() options=()
 while [ $# != 0 ]; do
   case $1 in
     -d) dist=$2; shift ;;
     -l) luas=("$2"); shift ;;
+    -p) processor=$2; shift ;;
     *_spec.lua) specs+=("$1") ;;
     *) options+=("$1") ;;
   esac
@@ -41,20 +44,26 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 mkdir -p "$work/servers" build/specs
 # The administrator's configuration of luarocks has no say in what is installed.
-touch "$work/luarocks.lua"
+echo "${processor:+arch = \"linux-$processor\"}" > "$work/luarocks.lua"
 export LUAROCKS_CONFIG=$work/luarocks.lua RGW_NATS_SPEC_DIR=$work/servers
+if [ "$processor" = aarch64 ]; then
+  command -v qemu-aarch64 > /dev/null || { echo "specs: no qemu-aarch64; run make aarch64" >&2; exit 1; }
+  # Files are looked for in this directory first, and then in this machine's.
+  root=$(scripts/debian-tree.sh aarch64-lua bookworm arm64 lua5.3 lua5.4 lua-busted lua-socket lua-dkjson)
+  emulator=(qemu-aarch64 -L "$root")
+fi
 
 # The interpreter's own places without those of the working directory, after the installed rock and before the specs.
 places() { # lua path|cpath own...
   local lua=$1 which=$2 default
   shift 2
-  default=$("lua$lua" -E -e "io.write((package.$which:gsub('%./[^;]*;?', '')))")
+  default=$("${emulator[@]}" "$root/usr/bin/lua$lua" -E -e "io.write((package.$which:gsub('%./[^;]*;?', '')))")
   printf '%s;' "$@" "${default%;}"
 }
 
 # Installs the rock for a Lua and runs all specs on it.
 run() { # lua
-  local lua=$1 tree=$work/tree$1 version=${1/./_} log=build/specs/lua$1.log failed=0 path cpath spec
+  local lua=$1 tree=$work/tree$1 version=${1/./_} log=build/specs/lua$1${processor:+-$processor}.log failed=0 path cpath spec
   [ -e "$dist/manifest-$lua" ] || { echo "specs: no rocks for Lua $lua in $dist; run make rock" >&2; return 1; }
   luarocks --lua-version "$lua" install --tree "$tree" --only-server "$dist" rgw_nats > "$work/log" 2>&1 \
     || { cat "$work/log" >&2; return 1; }
@@ -62,9 +71,10 @@ run() { # lua
   cpath=$(places "$lua" cpath "$tree/lib/lua/$lua/?.so")
   : > "$log"
   for spec in "${specs[@]}"; do
-    echo "specs: Lua $lua, $spec"
+    echo "specs: Lua $lua${processor:+ for $processor}, $spec"
     env -u LUA_PATH -u LUA_CPATH -u LUA_INIT "LUA_PATH_$version=$path" "LUA_CPATH_$version=$cpath" \
-      "RGW_NATS_TREE=$tree" "lua$lua" /usr/bin/busted "${options[@]}" "$spec" 2>> "$log" && continue
+      "RGW_NATS_TREE=$tree" "RGW_NATS_LUA=${emulator[*]} $root/usr/bin/lua$lua" \
+      "${emulator[@]}" "$root/usr/bin/lua$lua" /usr/bin/busted "${options[@]}" "$spec" 2>> "$log" && continue
     echo
     echo "specs: $spec failed with Lua $lua; what was logged is in $log" >&2
     failed=1

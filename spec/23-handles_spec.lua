@@ -275,8 +275,12 @@ describe("a subscription that is dropped", function()
     assert.equal(0, run.status, run.err)
     local sizes = {}
     for size in run.out:gmatch("%d+") do sizes[#sizes + 1] = tonumber(size) end
-    -- In KiB; what the first rounds have taken from the system is used again.
-    assert.is_true(sizes[12] - sizes[5] < 4096 and sizes[20] - sizes[13] < 4096, run.out)
+    -- In KiB. A leak grows in each round; on a busy machine the most that is in use at a time grows now and then.
+    local growth = {}
+    for round = 6, #sizes do growth[#growth + 1] = sizes[round] - sizes[round - 1] end
+    table.sort(growth)
+    assert.equal(15, #growth)
+    assert.is_true(growth[8] < 256, run.out)
     wait_until(function() return subscriptions() < 100 end, "no subscriptions")
   end)
 end)

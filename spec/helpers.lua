@@ -14,7 +14,7 @@ local helpers = {}
 local directory = assert(os.getenv("RGW_NATS_SPEC_DIR"), "run the specs with scripts/run-specs.sh")
 local NATS_SERVER = os.getenv("NATS_SERVER") or "/usr/sbin/nats-server"
 local CACHE = os.getenv("RGW_NATS_CACHE") or "/var/cache/rgw_nats"
-local LUA = "lua" .. _VERSION:match("%d%.%d")
+local LUA = assert(os.getenv("RGW_NATS_LUA"))
 local LIMIT = 10
 
 local count = 0
