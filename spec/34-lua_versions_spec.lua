@@ -63,7 +63,8 @@ describe("a Lua that is not supported", function()
   it("is told what is: lua5.5", function()
     local root = lines("scripts/debian-tree.sh lua5.5 forky amd64 lua5.5 2> /dev/null")[1]
     local libraries = root .. "/usr/lib/x86_64-linux-gnu"
-    local text = raised(("%s/ld-linux-x86-64.so.2 --library-path %s %s/usr/bin/lua5.5"):format(libraries, libraries, root))
+    local run = "%s/ld-linux-x86-64.so.2 --library-path %s %s/usr/bin/lua5.5"
+    local text = raised(run:format(libraries, libraries, root))
     assert.equal("string", text:match("^%a+"))
     assert.match("rgw_nats works in Lua 5.3 and 5.4, as Ceph's gateways have them", text, 1, true)
     assert.match("this is a newer Lua", text, 1, true)
