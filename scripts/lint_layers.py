@@ -23,6 +23,7 @@ ALLOWED = {
     "promise": {"error", "value"},
     "log": set(),
     "thread": set(),
+    "glibc": set(),
     "lib": {"lua"},
 }
 #: What one layer alone may write, by pattern, and the files that may.
